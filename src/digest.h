@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The two digests: SHA-256 (OpenSSL EVP), which names blobs, and XXH3-64 (libxxhash),
+ * which notices accidents.  Both are taken as a tree over pieces of 256 KiB, so that
+ * several threads can work on one array, and a piece is read from memory once for both.
+ * FORMAT.md, "Name of a blob" and "Checksum", is the specification.
+ */
+#ifndef HS_DIGEST_H
+#define HS_DIGEST_H
+
+#include "error.h"
+#include <h5store/array.h>
+#include <h5store/id.h>
+
+#define HS_PIECE_SIZE ((size_t)256 * 1024)
+
+/*
+ * The name of an array:
+ *
+ *   SHA-256( "h5store1" | le64(len(dtype)) dtype | le64(1) order, 'C' or 'F'
+ *            | le64(8 * rank) le64 shape[0] ... | le64(nbytes)
+ *            | SHA-256(piece 0) SHA-256(piece 1) ... )
+ *
+ * Rank 0 and 1, and arrays of at most one element, are always 'C': the caller has
+ * normalised that.  An empty array has no pieces.
+ *
+ * The checksum of an array: XXH3-64, seed 0, over the concatenated le64 XXH3-64 of
+ * its pieces; of an empty array, over nothing.
+ */
+typedef struct hs_tree hs_tree;
+
+/* Room for the digests of all pieces of @p nbytes bytes.  NOMEM. */
+int hs_tree_new(uint64_t nbytes, hs_tree **tree, h5store_err *err);
+void hs_tree_freep(hs_tree **tree);
+uint64_t hs_tree_pieces(const hs_tree *tree);
+
+/* Digest piece @p index, whose bytes are at @p data: SHA-256 if @p sha, XXH3 if @p sum.
+ * Different pieces may be done by different threads at once.  IO if OpenSSL fails. */
+int hs_tree_piece(hs_tree *tree, uint64_t index, const void *data, bool sha, bool sum,
+                  h5store_err *err);
+
+/* When all pieces are done. */
+int hs_tree_id(const hs_tree *tree, const h5store_array *array, h5store_id *id, h5store_err *err);
+uint64_t hs_tree_sum(const hs_tree *tree);
+
+/* Both of a whole array in memory, by up to @p threads threads; either out may be NULL. */
+int hs_digest_array(const h5store_array *array, int threads, h5store_id *id, uint64_t *sum,
+                    h5store_err *err);
+
+/* XXH3-64, seed 0, for log records and headers. */
+uint64_t hs_sum64(const void *data, size_t size);
+
+#endif
