@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Applying the log to the container file.
+ *
+ * STEPS, with the locks held (m: the mutex, W: WRITE, R: READ exclusive, F: stock flock):
+ *
+ *   1  fdatasync the log                                            -
+ *   2  catch up; fdatasync what came since 1                        m W R F
+ *      lengthen the file; write the superblock with the mark;
+ *      write all pages but page 0; write page 0, without the mark;
+ *      note in the log's header: applied so far, the new sum
+ *   3  fdatasync the file                                           -
+ *   4  give up the records that step 2 applied                      m W R
+ *
+ * WHY THIS ORDER.  The log is on the disk before a page of it is written to the file, so a
+ * power cut in step 2 leaves a file that the log repairs.  The mark makes a stock program
+ * refuse a file that a killed process left between old and new; our own processes have the
+ * pages in memory or in the log, and see no difference (I2).  Page 0 goes last and alone,
+ * since it is what makes the new state visible and takes the mark away; a page of 256 bytes
+ * lies in one disk sector.  The records stay until the file is synced.  The long syncs, 1
+ * and 3, hold no lock (I5); what step 2 syncs is what came in between.
+ *
+ * F is asked for without waiting.  When a stock program has the file open, nothing is
+ * applied; the log grows, and keeps everything.
+ */
+#include "container_impl.h"
+#include "digest.h"
+#include "superblock.h"
+#include <assert.h>
+#include <errno.h>
+#include <sys/file.h>
+
+#define CHECKPOINT_PATIENCE UINT64_C(500000000) /* nanoseconds */
+
+static int
+checkpoint_write_superblock(hs_container *c, uint8_t bytes[HS_SUPERBLOCK_SIZE], bool marked,
+                            h5store_err *err)
+{
+    hs_superblock_set_mark(bytes, marked);
+    return hs_os_pwrite(c->fd, c->path, bytes, HS_SUPERBLOCK_SIZE, 0, err);
+}
+
+/* Pages that follow each other go in one write. */
+static int
+checkpoint_write_pages(hs_container *c, hs_page *const *pages, size_t count, h5store_err *err)
+{
+    enum { RUN = 256 };
+    HS_CLEANUP(hs_freep) uint8_t *run = malloc((size_t)RUN * HS_PAGE_SIZE);
+    size_t i = 0;
+    int rc = H5STORE_OK;
+
+    if (run == NULL)
+        return hs_fail_nomem(err, (uint64_t)RUN * HS_PAGE_SIZE, "writing pages");
+    if (i < count && pages[i]->number == 0)
+        i++;
+    while (rc == H5STORE_OK && i < count) {
+        uint64_t first = pages[i]->number;
+        size_t n = 0;
+
+        while (i < count && n < RUN && pages[i]->number == first + n)
+            memcpy(run + n++ * HS_PAGE_SIZE, pages[i++]->bytes, HS_PAGE_SIZE);
+        rc = hs_os_pwrite(c->fd, c->path, run, n * HS_PAGE_SIZE, first * HS_PAGE_SIZE, err);
+    }
+    return rc;
+}
+
+static int
+checkpoint_lengthen(hs_container *c, h5store_err *err)
+{
+    struct stat status;
+    int rc = hs_os_fstat(c->fd, c->path, &status, err);
+
+    /* Every extent anybody writes to lies below the EOA, so this cuts nothing off. */
+    if (rc == H5STORE_OK && (uint64_t)status.st_size < c->space.eoa)
+        rc = hs_os_truncate(c->fd, c->path, c->space.eoa, err);
+    return rc;
+}
+
+/* WRITE and READ exclusive and the stock lock held, caught up. */
+static int
+checkpoint_apply(hs_container *c, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) hs_page **pages = NULL;
+    uint8_t old[HS_SUPERBLOCK_SIZE], fresh[HS_SUPERBLOCK_SIZE];
+    int rc = hs_space_load(&c->space, &c->pager, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_overlay_sorted(&c->pager.committed, &pages, err);
+    if (rc == H5STORE_OK)
+        rc = hs_os_pread(c->fd, c->path, old, sizeof old, 0, NULL, err);
+    if (rc == H5STORE_OK)
+        rc = hs_pager_read(&c->pager, 0, fresh, sizeof fresh, err);
+    if (rc == H5STORE_OK)
+        rc = checkpoint_lengthen(c, err);
+    if (rc < 0)
+        return rc;
+    c->space.eoa = hs_max(c->space.eoa, c->file_eoa);
+    hs_superblock_set_eoa(fresh, c->space.eoa);
+    if (hs_superblock_inspect(old) == HS_SUPERBLOCK_GOOD)
+        rc = checkpoint_write_superblock(c, old, true, err);
+    if (rc == H5STORE_OK)
+        rc = checkpoint_write_pages(c, pages, c->pager.committed.count, err);
+    if (rc == H5STORE_OK)
+        rc = checkpoint_write_superblock(c, fresh, false, err);
+    if (rc < 0)
+        return hs_prefix(err, rc, "the log of '%s' could not be applied and keeps everything",
+                         c->path);
+    c->wal.header.applied = c->wal.next_sequence - 1;
+    c->wal.header.superblock_sum = hs_sum64(fresh, sizeof fresh);
+    rc = hs_wal_write_header(&c->wal, err);
+    if (rc < 0)
+        return rc;
+    c->seen_applied = c->wal.header.applied;
+    hs_overlay_clear(&c->pager.committed);
+    return H5STORE_OK;
+}
+
+/*
+ * Take the locks of steps 2 and 4; mutex held.  Applying can wait, and those who would have
+ * to wait for it cannot, so the time to get READ from all readers is short.
+ */
+static int
+checkpoint_lock(hs_container *c, h5store_err *err)
+{
+    uint64_t deadline = hs_os_now() + hs_min(c->timeout, CHECKPOINT_PATIENCE);
+    int rc = hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, deadline, err);
+
+    if (rc < 0)
+        return rc;
+    rc = container_catch_up(c, err);
+    if (rc == H5STORE_OK)
+        rc = hs_lock_take(c->locks, HS_LOCK_READ, HS_EXCLUSIVE, deadline, err);
+    if (rc < 0)
+        hs_lock_release(c->locks, HS_LOCK_WRITE);
+    return rc;
+}
+
+static void
+checkpoint_unlock(hs_container *c)
+{
+    hs_lock_release(c->locks, HS_LOCK_READ);
+    hs_lock_release(c->locks, HS_LOCK_WRITE);
+    container_leave(c);
+}
+
+static bool
+checkpoint_has_nothing(hs_container *c)
+{
+    uint8_t bytes[HS_SUPERBLOCK_SIZE];
+
+    return c->wal.header.applied + 1 == c->wal.next_sequence &&
+           hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, NULL) == H5STORE_OK &&
+           hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum;
+}
+
+/* Step 2.  *position and *sequence: how far the log is applied afterwards. */
+static int
+checkpoint_second_step(hs_container *c, uint64_t *position, uint64_t *sequence, h5store_err *err)
+{
+    bool granted = false;
+    int rc = container_enter(c, err);
+
+    if (rc < 0)
+        return rc;
+    rc = checkpoint_lock(c, err);
+    if (rc < 0) {
+        container_leave(c);
+        return rc;
+    }
+    if (!c->foreign && !checkpoint_has_nothing(c)) {
+        rc = hs_os_flock(c->fd, c->path, LOCK_EX, &granted, err);
+        if (rc == H5STORE_OK && !granted)
+            rc = hs_fail(err, H5STORE_E_BUSY, 0,
+                         "another HDF5 program has container '%s' open, so that the newest "
+                         "results stay in the log for now; nothing is lost", c->path);
+        if (rc == H5STORE_OK) {
+            rc = hs_os_datasync(c->log_fd, c->log_path, err);
+            if (rc < 0)
+                c->poisoned = true;
+        }
+        if (rc == H5STORE_OK)
+            rc = checkpoint_apply(c, err);
+        if (granted)
+            (void)hs_os_flock(c->fd, c->path, LOCK_UN, &granted, NULL);
+    }
+    *position = c->wal.tail;
+    *sequence = c->wal.next_sequence;
+    checkpoint_unlock(c);
+    return rc;
+}
+
+/* Step 4. */
+static int
+checkpoint_last_step(hs_container *c, uint64_t position, uint64_t sequence, h5store_err *err)
+{
+    uint64_t epoch;
+    int rc = container_enter(c, err);
+
+    if (rc < 0)
+        return rc;
+    epoch = c->seen_epoch;
+    rc = checkpoint_lock(c, err);
+    if (rc < 0) {
+        container_leave(c);
+        return rc;
+    }
+    if (epoch != c->seen_epoch || position <= c->wal.header.start)
+        rc = H5STORE_OK; /* somebody else was quicker */
+    else if (c->wal.header.applied + 1 == c->wal.next_sequence)
+        rc = hs_wal_reset(&c->wal, err), c->seen_epoch = c->wal.header.epoch;
+    else
+        rc = hs_wal_trim(&c->wal, position, sequence, err);
+    checkpoint_unlock(c);
+    return rc;
+}
+
+int
+hs_container_checkpoint(hs_container *c, bool trim, h5store_err *err)
+{
+    uint64_t position, sequence;
+    int rc = hs_container_check_process(c, err);
+
+    if (rc < 0)
+        return rc;
+    if (c->poisoned)
+        return hs_fail(err, H5STORE_E_POISONED, 0,
+                       "an earlier sync of container '%s' failed; close it and open it again",
+                       c->path);
+    rc = hs_os_datasync(c->log_fd, c->log_path, err);
+    if (rc < 0) {
+        c->poisoned = true;
+        return rc;
+    }
+    rc = checkpoint_second_step(c, &position, &sequence, err);
+    if (rc < 0 || !trim)
+        return rc;
+    rc = hs_container_sync_data(c, err);
+    if (rc < 0)
+        return rc;
+    return checkpoint_last_step(c, position, sequence, err);
+}
+
+bool
+hs_container_is_half_applied(hs_container *c)
+{
+    uint8_t bytes[HS_SUPERBLOCK_SIZE];
+
+    return hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, NULL) == H5STORE_OK &&
+           hs_sum64(bytes, sizeof bytes) != c->wal.header.superblock_sum;
+}
+
+int
+hs_container_sync_data(hs_container *c, h5store_err *err)
+{
+    int rc = hs_os_datasync(c->fd, c->path, err);
+
+    if (rc < 0)
+        c->poisoned = true; /* never retried: the kernel may have dropped what it could not write */
+    return rc;
+}

@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scopes and commits.
+ *
+ * STATE.  What a process knows of the container is: the file as it is on disk, the pages of
+ * all records of the log it has read (pager.committed), the decoded space table, and an
+ * HDF5 handle whose caches agree with those.  Before each piece of work it catches up:
+ *
+ *            catch_up: new records                    H5Fopen
+ *   BEHIND ------------------------> CURRENT, STALE ----------> CURRENT
+ *      ^                                 |  a record without HDF5 metadata
+ *      |  another process commits        |  (a reservation) does not make it stale
+ *      +---------------------------------+
+ *
+ *   CURRENT --write_begin--> WRITING --commit--> CURRENT   (record in the log)
+ *                               |
+ *                               +--abort--> CURRENT, no handle (pending pages dropped,
+ *                                           H5Fclose writes into nothing)
+ *
+ * COMMIT.  H5Fflush brings HDF5's dirty metadata into the pending pages, space_save adds
+ * the space table's, wal_append writes both as one record.  After that, and only then, the
+ * commit has happened (I1); what remains is to move the pages from pending to committed,
+ * which cannot fail since the room was made before.
+ *
+ * LOCKS.  The mutex, then WRITE or READ, then the library mutex.  A write scope holds WRITE
+ * exclusive: nobody else commits or applies.  A read scope holds READ shared: commits go
+ * on, but nobody applies, so the file under the pages does not change.  Appliers take WRITE
+ * and READ exclusive.
+ *
+ * OTHER PROGRAMS.  The superblock's sum is noted in the log header whenever we write it.
+ * When the one in the file is another, a stock program wrote to it.  If the log holds
+ * nothing, all is in the file, and the change is adopted: caches are dropped, and the EOA
+ * becomes theirs if that is larger.  If the log holds records, their pages and the foreign
+ * changes contradict each other, and every call says so (CHANGED).
+ */
+#include "container_impl.h"
+#include "digest.h"
+#include "h5util.h"
+#include "superblock.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+uint64_t
+hs_container_deadline(const hs_container *c)
+{
+    return hs_os_now() + c->timeout;
+}
+
+int
+hs_container_check_process(const hs_container *c, h5store_err *err)
+{
+    if (c->pid == getpid())
+        return H5STORE_OK;
+    return hs_fail(err, H5STORE_E_FORKED, 0,
+                   "container '%s' was opened before a fork, by process %ld; open it again in "
+                   "this process", c->path, (long)c->pid);
+}
+
+int
+container_enter(hs_container *c, h5store_err *err)
+{
+    struct timespec until;
+    uint64_t deadline;
+    int rc = hs_container_check_process(c, err);
+
+    if (rc < 0)
+        return rc;
+    if (pthread_mutex_trylock(&c->mutex) == 0)
+        return H5STORE_OK;
+    deadline = hs_container_deadline(c);
+    until.tv_sec = (time_t)(deadline / 1000000000u);
+    until.tv_nsec = (long)(deadline % 1000000000u);
+    if (pthread_mutex_clocklock(&c->mutex, CLOCK_MONOTONIC, &until) != 0)
+        return hs_fail(err, H5STORE_E_BUSY, 0,
+                       "another thread kept container '%s' busy for %.1f s; try again, or give "
+                       "a longer timeout", c->path, (double)c->timeout / 1e9);
+    return H5STORE_OK;
+}
+
+void
+container_leave(hs_container *c)
+{
+    pthread_mutex_unlock(&c->mutex);
+}
+
+void
+container_drop_handle(hs_container *c)
+{
+    if (c->file < 0)
+        return;
+    hs_h5_enter();
+    (void)H5Fclose(c->file);
+    c->file = H5I_INVALID_HID;
+    hs_h5_leave();
+}
+
+/* ---- catching up ------------------------------------------------------ */
+
+/* Back to the start of the log with nothing known. */
+static void
+container_start_over(hs_container *c)
+{
+    hs_overlay_clear(&c->pager.committed);
+    hs_space_forget(&c->space);
+    hs_wal_rewind(&c->wal);
+    c->seen_epoch = c->wal.header.epoch;
+    c->seen_applied = 0;
+    c->handle_stale = true;
+}
+
+static int
+container_read_records(hs_container *c, h5store_err *err)
+{
+    hs_wal_record record;
+    int rc;
+
+    while ((rc = hs_wal_next(&c->wal, &record, err)) == H5STORE_OK) {
+        for (size_t i = 0; i < record.page_count; i++) {
+            const uint8_t *entry = record.pages + i * (8 + HS_PAGE_SIZE);
+
+            rc = hs_overlay_set(&c->pager.committed, hs_get_le64(entry), record.sequence,
+                                entry + 8, err);
+            if (rc < 0)
+                return rc;
+        }
+        hs_space_forget(&c->space);
+        if (record.flags & HS_RECORD_METADATA)
+            c->handle_stale = true;
+    }
+    return rc < 0 ? rc : H5STORE_OK;
+}
+
+/* Is the superblock in the file one that we left there? */
+static int
+container_check_superblock(hs_container *c, h5store_err *err)
+{
+    uint8_t bytes[HS_SUPERBLOCK_SIZE], held[HS_SUPERBLOCK_SIZE];
+    int rc = hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    c->file_eoa = 0;
+    if (hs_superblock_inspect(bytes) == HS_SUPERBLOCK_GOOD)
+        c->file_eoa = hs_round_up(hs_superblock_eoa(bytes), HS_SPACE_UNIT);
+    if (hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum)
+        return H5STORE_OK;
+    /* A process was killed while it applied: the old one with the mark, the new one with
+     * or without it, or a torn one; the log has the pages to do it again. */
+    rc = hs_pager_read(&c->pager, 0, held, sizeof held, err);
+    if (rc < 0)
+        return rc;
+    if (hs_superblock_inspect(bytes) == HS_SUPERBLOCK_GOOD) {
+        uint64_t eoa = hs_superblock_eoa(bytes);
+
+        hs_superblock_set_mark(bytes, false);
+        hs_superblock_set_eoa(held, eoa);
+        if (hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum ||
+            (hs_overlay_find(&c->pager.committed, 0) != NULL &&
+             memcmp(bytes, held, sizeof bytes) == 0))
+            return H5STORE_OK;
+    } else if (hs_overlay_find(&c->pager.committed, 0) != NULL) {
+        return H5STORE_OK;
+    }
+    if (c->wal.tail > c->wal.header.start)
+        return hs_fail(err, H5STORE_E_CHANGED, 0,
+                       "container '%s' was written by another program while results waited in "
+                       "its log; close that program, and set the container aside or restore it",
+                       c->path);
+    if (hs_superblock_inspect(bytes) != HS_SUPERBLOCK_GOOD)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0,
+                       "the superblock of container '%s' is damaged; restore the file or set it "
+                       "aside", c->path);
+    c->foreign = true;
+    return H5STORE_OK;
+}
+
+/* Are file and log still the ones at their paths? */
+static int
+container_check_files(hs_container *c, h5store_err *err)
+{
+    struct stat status;
+    int rc = hs_os_fstat(c->fd, c->path, &status, err);
+
+    if (rc < 0)
+        return rc;
+    if (status.st_nlink > 0 && c->log_fd >= 0) {
+        rc = hs_os_fstat(c->log_fd, c->log_path, &status, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (status.st_nlink > 0)
+        return H5STORE_OK;
+    return hs_fail(err, H5STORE_E_CHANGED, 0,
+                   "container '%s' or its log was deleted or replaced while it was open; open it "
+                   "again", c->path);
+}
+
+int
+container_catch_up(hs_container *c, h5store_err *err)
+{
+    bool present;
+    int rc;
+
+    if (c->log_fd < 0)
+        return H5STORE_OK;
+    rc = hs_wal_read_header(&c->wal, &present, err);
+    if (rc < 0)
+        return rc;
+    if (!present ||
+        memcmp(c->wal.header.container_id, c->stamp.container_id, sizeof c->stamp.container_id))
+        return hs_fail(err, H5STORE_E_CHANGED, 0,
+                       "the log '%s' was replaced by that of another container; open it again",
+                       c->log_path);
+    if (c->wal.header.epoch != c->seen_epoch || c->wal.tail < c->wal.header.start) {
+        /* The log went on without what we had read: that is in the file now. */
+        bool behind = c->wal.next_sequence != c->wal.header.start_sequence;
+
+        if (behind) {
+            container_start_over(c);
+        } else {
+            hs_overlay_clear(&c->pager.committed);
+            hs_wal_rewind(&c->wal);
+            c->seen_epoch = c->wal.header.epoch;
+        }
+    }
+    if (c->wal.header.applied > c->seen_applied) {
+        hs_overlay_drop(&c->pager.committed, c->wal.header.applied);
+        c->seen_applied = c->wal.header.applied;
+    }
+    rc = container_read_records(c, err);
+    if (rc < 0)
+        container_start_over(c); /* half a record was taken in */
+    else
+        rc = container_check_superblock(c, err);
+    return rc;
+}
+
+/* ---- the HDF5 handle -------------------------------------------------- */
+
+/* Library mutex held.  The handle agrees with the pages afterwards. */
+static int
+container_need_handle(hs_container *c, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_plist) hid_t fapl = H5I_INVALID_HID;
+    int rc;
+
+    if (c->file >= 0 && !c->handle_stale)
+        return H5STORE_OK;
+    if (c->file >= 0)
+        (void)H5Fclose(c->file);
+    rc = hs_vfd_access_list(&c->host, &fapl, err);
+    if (rc < 0)
+        return rc;
+    c->host.failure.code = H5STORE_OK;
+    c->file = H5Fopen(c->path, c->read_only ? H5F_ACC_RDONLY : H5F_ACC_RDWR, fapl);
+    if (c->file < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_DAMAGED,
+                                      "container '%s' cannot be opened by HDF5", c->path);
+    c->handle_stale = false;
+    return H5STORE_OK;
+}
+
+int
+hs_container_hdf5_fail(hs_container *c, h5store_err *err, enum h5store_code otherwise,
+                       const char *format, ...)
+{
+    char what[H5STORE_MESSAGE_SIZE];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    if (c->host.failure.code == H5STORE_OK)
+        return hs_h5_fail(err, otherwise, "%s", what);
+    if (err != NULL)
+        *err = c->host.failure;
+    hs_prefix(err, c->host.failure.code, "%s", what);
+    otherwise = c->host.failure.code;
+    c->host.failure.code = H5STORE_OK;
+    return otherwise;
+}
+
+static int
+container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5store_err *err)
+{
+    int rc = container_check_files(c, err);
+
+    if (rc == H5STORE_OK)
+        rc = container_catch_up(c, err);
+    if (rc == H5STORE_OK && c->foreign)
+        container_drop_handle(c), hs_space_forget(&c->space);
+    if (rc == H5STORE_OK)
+        rc = hs_space_load(&c->space, &c->pager, err);
+    if (rc < 0)
+        return rc;
+    /* Another program may have allocated at the end of the file. */
+    c->space.eoa = hs_max(c->space.eoa, c->file_eoa);
+    c->scope = scope;
+    c->scope_hdf5 = file != NULL;
+    c->pager.in_transaction = scope == SCOPE_WRITE;
+    if (file == NULL)
+        return H5STORE_OK;
+    hs_h5_enter();
+    rc = container_need_handle(c, err);
+    if (rc == H5STORE_OK) {
+        *file = c->file;
+        return H5STORE_OK;
+    }
+    hs_h5_leave();
+    c->scope = SCOPE_NONE;
+    c->pager.in_transaction = false;
+    hs_overlay_clear(&c->pager.pending);
+    return rc;
+}
+
+/* ---- read scopes ------------------------------------------------------ */
+
+int
+hs_container_read_begin(hs_container *c, hid_t *file, h5store_err *err)
+{
+    int rc = container_enter(c, err);
+
+    if (rc < 0)
+        return rc;
+    if (c->locks != NULL)
+        rc = hs_lock_take(c->locks, HS_LOCK_READ, HS_SHARED, hs_container_deadline(c), err);
+    if (rc == H5STORE_OK) {
+        rc = container_open_scope(c, SCOPE_READ, file, err);
+        if (rc < 0 && c->locks != NULL)
+            hs_lock_release(c->locks, HS_LOCK_READ);
+    }
+    if (rc < 0)
+        container_leave(c);
+    return rc;
+}
+
+void
+hs_container_read_end(hs_container *c)
+{
+    assert(c->scope == SCOPE_READ);
+    if (c->scope_hdf5)
+        hs_h5_leave();
+    c->scope = SCOPE_NONE;
+    c->foreign = false; /* looked at anew each time until a write scope adopts it */
+    if (c->locks != NULL)
+        hs_lock_release(c->locks, HS_LOCK_READ);
+    container_leave(c);
+}
+
+int
+hs_container_is_current(hs_container *c, bool *current, h5store_err *err)
+{
+    uint64_t tail = c->wal.tail, sequence = c->wal.next_sequence;
+    hs_wal_record record;
+    int rc = H5STORE_DONE;
+
+    assert(c->scope == SCOPE_READ);
+    *current = true;
+    if (c->log_fd < 0)
+        return H5STORE_OK;
+    while (*current && (rc = hs_wal_next(&c->wal, &record, err)) == H5STORE_OK)
+        *current = (record.flags & HS_RECORD_REMOVAL) == 0;
+    c->wal.tail = tail; /* what was only looked at is left for the next catch-up */
+    c->wal.next_sequence = sequence;
+    return rc < 0 ? rc : H5STORE_OK;
+}
+
+/* ---- write scopes ----------------------------------------------------- */
+
+static int
+container_check_writable(const hs_container *c, h5store_err *err)
+{
+    if (c->read_only)
+        return hs_fail(err, H5STORE_E_READ_ONLY, 0, "container '%s' is open for reading only",
+                       c->path);
+    if (c->poisoned)
+        return hs_fail(err, H5STORE_E_POISONED, 0,
+                       "an earlier sync of container '%s' failed, so that nothing more can be "
+                       "promised; close it and open it again", c->path);
+    return H5STORE_OK;
+}
+
+/* Make a change by another program ours: their EOA, and the sum of their superblock. */
+static int
+container_adopt(hs_container *c, h5store_err *err)
+{
+    uint8_t bytes[HS_SUPERBLOCK_SIZE];
+    int rc = hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    if (hs_superblock_is_marked(bytes))
+        return hs_fail(err, H5STORE_E_CHANGED, 0,
+                       "container '%s' is open for writing in another program, or one was killed "
+                       "while it wrote; end it, or clear the mark with 'h5clear -s'", c->path);
+    c->wal.header.superblock_sum = hs_sum64(bytes, sizeof bytes);
+    rc = hs_wal_write_header(&c->wal, err);
+    if (rc == H5STORE_OK)
+        c->foreign = false;
+    return rc;
+}
+
+int
+hs_container_write_begin(hs_container *c, hid_t *file, h5store_err *err)
+{
+    int rc = container_enter(c, err);
+
+    if (rc < 0)
+        return rc;
+    rc = container_check_writable(c, err);
+    if (rc == H5STORE_OK)
+        rc = hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, hs_container_deadline(c), err);
+    if (rc < 0) {
+        container_leave(c);
+        return rc;
+    }
+    rc = container_open_scope(c, SCOPE_WRITE, file, err);
+    if (rc == H5STORE_OK && c->foreign) {
+        rc = container_adopt(c, err);
+        if (rc < 0) {
+            hs_container_abort(c);
+            return rc;
+        }
+    }
+    if (rc < 0) {
+        hs_lock_release(c->locks, HS_LOCK_WRITE);
+        container_leave(c);
+    }
+    return rc;
+}
+
+static void
+container_end_write(hs_container *c)
+{
+    if (c->scope_hdf5)
+        hs_h5_leave();
+    c->scope = SCOPE_NONE;
+    c->pager.in_transaction = false;
+    hs_overlay_clear(&c->pager.pending);
+    hs_lock_release(c->locks, HS_LOCK_WRITE);
+    container_leave(c);
+}
+
+void
+hs_container_abort(hs_container *c)
+{
+    assert(c->scope == SCOPE_WRITE);
+    c->pager.in_transaction = false;
+    hs_overlay_clear(&c->pager.pending);
+    if (c->scope_hdf5) {
+        (void)H5Fclose(c->file);
+        c->file = H5I_INVALID_HID;
+    }
+    c->host.raw_size = 0;
+    c->host.failure.code = H5STORE_OK;
+    c->foreign = false;
+    hs_space_forget(&c->space);
+    container_end_write(c);
+}
+
+int
+hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count,
+                    h5store_err *err)
+{
+    unsigned flags = c->scope_hdf5 ? HS_RECORD_METADATA : 0;
+    uint64_t sequence = c->wal.next_sequence;
+    int rc = H5STORE_OK;
+
+    assert(c->scope == SCOPE_WRITE);
+    if (c->scope_hdf5 && H5Fflush(c->file, H5F_SCOPE_LOCAL) < 0)
+        rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5,
+                                    "cannot bring the metadata of container '%s' together",
+                                    c->path);
+    if (rc == H5STORE_OK)
+        rc = hs_space_save(&c->space, &c->pager, sequence, err);
+    if (rc == H5STORE_OK && c->pager.pending.count > 0) {
+        flags |= c->space.removed ? HS_RECORD_REMOVAL : 0;
+        c->space.removed = false;
+        rc = hs_overlay_reserve(&c->pager.committed, c->pager.pending.count, err);
+        if (rc == H5STORE_OK)
+            rc = hs_wal_append(&c->wal, &c->pager.pending, blobs, blob_count, flags, err);
+        if (rc == H5STORE_OK) {
+            hs_overlay_merge(&c->pager.committed, &c->pager.pending, sequence);
+            container_janitor_note(c);
+        }
+    }
+    if (rc < 0) {
+        hs_container_abort(c);
+        return rc;
+    }
+    container_end_write(c);
+    if (c->durability == H5STORE_DURABLE_POWER) {
+        rc = hs_os_datasync(c->log_fd, c->log_path, err);
+        if (rc < 0)
+            c->poisoned = true; /* the kernel may have dropped the pages: never retry */
+    }
+    return rc;
+}
+
+hs_space *
+hs_container_space(hs_container *c)
+{
+    assert(c->scope != SCOPE_NONE);
+    return &c->space;
+}
+
+uint64_t
+hs_container_sequence(const hs_container *c)
+{
+    assert(c->scope != SCOPE_NONE);
+    return c->wal.next_sequence;
+}
+
+uint64_t
+hs_container_applied(const hs_container *c)
+{
+    return c->wal.header.applied;
+}
+
+void
+hs_container_place(hs_container *c, hs_extent extent, uint64_t size)
+{
+    assert(c->scope == SCOPE_WRITE && c->scope_hdf5 && size <= extent.length);
+    c->host.raw = extent;
+    c->host.raw_size = size;
+}
+
+bool
+hs_container_placed(hs_container *c)
+{
+    bool placed = c->host.raw_size == 0;
+
+    c->host.raw_size = 0;
+    return placed;
+}
+
+/* ---- pins ------------------------------------------------------------- */
+
+int
+hs_container_pin(hs_container *c, hs_extent extent, h5store_err *err)
+{
+    assert(c->scope != SCOPE_NONE);
+    if (c->locks == NULL)
+        return H5STORE_OK;
+    return hs_pin_take(c->locks, extent.address, extent.length, err);
+}
+
+void
+hs_container_unpin(hs_container *c, hs_extent extent)
+{
+    if (c->locks == NULL || hs_container_check_process(c, NULL) < 0)
+        return;
+    pthread_mutex_lock(&c->mutex);
+    hs_pin_release(c->locks, extent.address);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+int
+hs_container_pin_exclusive(hs_container *c, hs_extent extent, bool *granted, h5store_err *err)
+{
+    assert(c->scope == SCOPE_WRITE);
+    return hs_pin_try_exclusive(c->locks, extent.address, extent.length, granted, err);
+}
+
+void
+hs_container_unpin_exclusive(hs_container *c, hs_extent extent, bool in_scope)
+{
+    if (!in_scope)
+        pthread_mutex_lock(&c->mutex);
+    hs_pin_release_exclusive(c->locks, extent.address, extent.length);
+    if (!in_scope)
+        pthread_mutex_unlock(&c->mutex);
+}
+
+/* ---- what is constant ------------------------------------------------- */
+
+const char *
+hs_container_path(const hs_container *c)
+{
+    return c->path;
+}
+
+int
+hs_container_fd(const hs_container *c)
+{
+    return c->fd;
+}
+
+int
+hs_container_threads(const hs_container *c)
+{
+    return c->threads;
+}
+
+bool
+hs_container_is_read_only(const hs_container *c)
+{
+    return c->read_only;
+}
+
+bool
+hs_container_is_power_safe(const hs_container *c)
+{
+    return c->durability == H5STORE_DURABLE_POWER;
+}
+
+const char *
+hs_container_notice(const hs_container *c)
+{
+    return c->notice;
+}
+
+void
+hs_container_add_notice(hs_container *c, const char *format, ...)
+{
+    size_t used = strlen(c->notice);
+    va_list arguments;
+
+    if (used > 0 && used + 2 < sizeof c->notice)
+        used += (size_t)snprintf(c->notice + used, sizeof c->notice - used, "; ");
+    va_start(arguments, format);
+    vsnprintf(c->notice + used, sizeof c->notice - used, format, arguments);
+    va_end(arguments);
+}
+
+int
+hs_container_sizes(hs_container *c, uint64_t *file_size, uint64_t *disk_bytes,
+                   uint64_t *log_bytes, h5store_err *err)
+{
+    struct stat file = {0}, log = {0};
+    int rc = hs_os_fstat(c->fd, c->path, &file, err);
+
+    if (rc == H5STORE_OK && c->log_fd >= 0)
+        rc = hs_os_fstat(c->log_fd, c->log_path, &log, err);
+    if (rc < 0)
+        return rc;
+    *file_size = (uint64_t)file.st_size;
+    *disk_bytes = ((uint64_t)file.st_blocks + (uint64_t)log.st_blocks) * 512;
+    *log_bytes = (uint64_t)log.st_size;
+    return H5STORE_OK;
+}

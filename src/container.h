@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One durable HDF5 file: opening with recovery, read and write scopes, commit, abort,
+ * applying the log.  Sole owner of the file's hid_t.  The essay is in container.c.
+ *
+ * Any number of threads may use one hs_container.  Between a ..._begin that succeeded and
+ * its end the calling thread has the container, and all HDF5, to itself, so scopes are for
+ * metadata work only: no array byte is hashed, read or written inside (I5).
+ */
+#ifndef HS_CONTAINER_H
+#define HS_CONTAINER_H
+
+#include "space.h"
+#include "wal.h"
+#include <h5store/store.h>
+#include <hdf5.h>
+
+typedef struct hs_container hs_container;
+
+/*
+ * Open, creating and recovering as the options say; codes as h5store_open.
+ *
+ * After a power cut (*unclean) the caller must look at the blobs of the log
+ * (hs_container_logged_blobs) and then call hs_container_settle; until then no other
+ * process gets in.
+ */
+int hs_container_open(const char *path, const h5store_options *options, hs_container **container,
+                      bool *unclean, h5store_err *err);
+int hs_container_settle(hs_container *container, h5store_err *err);
+
+/* The blobs that records still in the log brought; array released with free(). */
+int hs_container_logged_blobs(hs_container *container, hs_wal_blob **blobs, size_t *count,
+                              h5store_err *err);
+
+/* Sync, apply, remove the log when this is the last user, and release. */
+int hs_container_close(hs_container *container, h5store_err *err);
+
+/* A sentence for people about what opening met, or "".  Appended to by recovery. */
+const char *hs_container_notice(const hs_container *container);
+void hs_container_add_notice(hs_container *container, const char *format, ...) HS_PRINTF(2, 3);
+
+/*
+ * A read scope: the newest commit, unchanged until hs_container_read_end.
+ * BUSY, IO, NOMEM, CHANGED, DAMAGED, FORKED, HDF5.
+ */
+int hs_container_read_begin(hs_container *container, hid_t *file, h5store_err *err);
+void hs_container_read_end(hs_container *container);
+
+/*
+ * Inside a read scope: has nothing been removed since it began?  A reader that has pinned
+ * an extent must ask, and look again if not: a removal that was committed before the pin
+ * was set did not see it.
+ */
+int hs_container_is_current(hs_container *container, bool *current, h5store_err *err);
+
+/*
+ * A write scope.  @p file NULL: only the space table changes, HDF5 is not touched.
+ * Ends with hs_container_commit or hs_container_abort, whatever commit returns.
+ */
+int hs_container_write_begin(hs_container *container, hid_t *file, h5store_err *err);
+int hs_container_commit(hs_container *container, const hs_wal_blob *blobs, size_t blob_count,
+                        h5store_err *err);
+void hs_container_abort(hs_container *container);
+
+/* Inside a scope: the space table (to be changed in a write scope only). */
+hs_space *hs_container_space(hs_container *container);
+
+/* Inside a scope: the number that the next record will have, that is, in a write scope, the
+ * record of this commit. */
+uint64_t hs_container_sequence(const hs_container *container);
+
+/* Inside a scope: records up to this number have been applied to the file. */
+uint64_t hs_container_applied(const hs_container *container);
+
+/*
+ * Inside a write scope: HDF5's next allocation of exactly @p size raw bytes is to be
+ * @p extent.  Asking again whether it was taken: hs_container_placed.
+ */
+void hs_container_place(hs_container *container, hs_extent extent, uint64_t size);
+bool hs_container_placed(hs_container *container);
+
+/* An HDF5 call inside a scope failed: the cause is ours if a callback noted one. */
+int hs_container_hdf5_fail(hs_container *container, h5store_err *err,
+                           enum h5store_code otherwise, const char *format, ...) HS_PRINTF(4, 5);
+
+/*
+ * Pins (I4).  Take inside a scope; release at any time, by any thread, outside scopes.
+ * BUSY when the extent is being given back: then what led to it is no longer current.
+ */
+int hs_container_pin(hs_container *container, hs_extent extent, h5store_err *err);
+void hs_container_unpin(hs_container *container, hs_extent extent);
+
+/* Exclusive ones are taken and released inside a write scope, or released without one. */
+int hs_container_pin_exclusive(hs_container *container, hs_extent extent, bool *granted,
+                               h5store_err *err);
+void hs_container_unpin_exclusive(hs_container *container, hs_extent extent, bool in_scope);
+
+/*
+ * Bring the file up to date with the log; with @p trim also sync it and give up the
+ * log's records.  BUSY when another program has the file open, or a lock is not to be
+ * had: nothing is lost then, the log keeps everything.
+ */
+int hs_container_checkpoint(hs_container *container, bool trim, h5store_err *err);
+
+/* Did a process die in the middle of applying?  Stock programs refuse the file until then. */
+bool hs_container_is_half_applied(hs_container *container);
+
+/* Sync array bytes to disk, for commits that must survive a power cut. */
+int hs_container_sync_data(hs_container *container, h5store_err *err);
+
+/* What does not change while it is open. */
+const char *hs_container_path(const hs_container *container);
+int hs_container_fd(const hs_container *container);
+int hs_container_threads(const hs_container *container);
+uint64_t hs_container_deadline(const hs_container *container); /* of a wait that begins now */
+bool hs_container_is_read_only(const hs_container *container);
+bool hs_container_is_power_safe(const hs_container *container);
+
+/* FORKED in a child of the process that opened it. */
+int hs_container_check_process(const hs_container *container, h5store_err *err);
+
+/* Sizes of file and log, for totals. */
+int hs_container_sizes(hs_container *container, uint64_t *file_size, uint64_t *disk_bytes,
+                       uint64_t *log_bytes, h5store_err *err);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the container module share: container.c (scopes and commits),
+ * container_open.c (creation and recovery), checkpoint.c (applying), janitor.c (the
+ * thread that does it when all is quiet).  Nobody else includes this.
+ */
+#ifndef HS_CONTAINER_IMPL_H
+#define HS_CONTAINER_IMPL_H
+
+#include "container.h"
+#include "lock.h"
+#include "vfd.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef enum container_scope { SCOPE_NONE, SCOPE_READ, SCOPE_WRITE } container_scope;
+
+typedef struct container_janitor {
+    pthread_t thread;
+    pthread_cond_t wake;
+    bool running;
+    bool idle; /* it waits for the next commit */
+    bool stop;
+    uint64_t last_commit; /* hs_os_now() */
+} container_janitor;
+
+struct hs_container {
+    /* Constant after opening. */
+    char *path, *log_path;
+    pid_t pid;
+    bool read_only;
+    h5store_durability durability;
+    uint64_t timeout; /* nanoseconds */
+    int threads;
+    hs_stamp stamp;
+
+    /* Guarded by the mutex, and across processes by the roles of LOCKING.md. */
+    pthread_mutex_t mutex;
+    int fd, log_fd;
+    hs_locks *locks; /* NULL: read-only, and there is no log */
+    hs_wal wal;
+    hs_pager pager;
+    hs_space space;
+    hs_vfd_host host;
+    uint64_t seen_epoch, seen_applied;
+    hid_t file;         /* H5I_INVALID_HID: not open */
+    bool handle_stale;  /* another process committed metadata since it was opened */
+    uint64_t file_eoa;  /* of the superblock in the file, rounded up; 0: not readable */
+    bool foreign;       /* another program wrote to the file; to be adopted */
+    atomic_bool poisoned;
+    container_scope scope;
+    bool scope_hdf5;    /* the scope holds the library mutex */
+    char notice[H5STORE_MESSAGE_SIZE];
+    container_janitor janitor;
+};
+
+/* container.c, for the others; mutex held unless said otherwise. */
+int container_enter(hs_container *c, h5store_err *err); /* takes the mutex, checks the process */
+void container_leave(hs_container *c);
+int container_catch_up(hs_container *c, h5store_err *err); /* WRITE, or READ shared held */
+void container_drop_handle(hs_container *c);               /* takes the library mutex */
+
+/* container_open.c */
+int container_create_file(hs_container *c, h5store_err *err);
+
+/* janitor.c */
+void container_janitor_note(hs_container *c);       /* a commit happened; mutex held */
+void container_janitor_stop(hs_container *c);       /* without the mutex */
+int container_janitor_init(hs_container *c, h5store_err *err);
+void container_janitor_destroy(hs_container *c);
+
+#endif

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening, creating and recovering a container.
+ *
+ * ORDER.  Who opens first looks at the file alone, so that a file which is not ours, or
+ * of a newer version, is refused before anything is created beside it.  Then the log is
+ * opened (and created), MEMBER is taken shared, and only then is it certain that the log
+ * at the path is this one: the last user of a container unlinks the log while it holds
+ * MEMBER exclusive, so one who waited for MEMBER on an unlinked log begins again.  The rest
+ * happens under WRITE.
+ *
+ * RECOVERY is the ordinary catching up: the valid records of the log are taken in.  What is
+ * special is handled here: a log that is new, or was the log of another container (it is
+ * started over); a file that a killed process left half-applied (it is applied again at
+ * once, since stock programs refuse it meanwhile); another boot id in the log's header with
+ * nobody else inside, which means a power cut or crash of the machine: the caller is told
+ * to check the blobs that the log lists, whose bytes may not have reached the disk.
+ *
+ * CREATION builds the file under a temporary name, syncs it and gives it its name with
+ * link(2), which fails if somebody else was first.
+ */
+#include "container_impl.h"
+#include "digest.h"
+#include "extent.h"
+#include "h5util.h"
+#include "superblock.h"
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const char container_readme[] =
+    "This is a container of h5store: arrays and cached results, each array stored once.\n"
+    "/blobs/<2 hex>/<64 hex> are the arrays, named by the SHA-256 of their content.\n"
+    "/items/<module>/<function>/#<2 hex>/<arguments> are the results; their members 0, 1, 2 ...\n"
+    "are links to arrays.  /kept has links to arrays that were stored by themselves.\n"
+    "Read it with any HDF5 program.  To change it use h5store or decache: another program\n"
+    "that writes would bypass the log beside it (FORMAT.md and LOCKING.md say more).\n"
+    "To look for single arrays, h5store ls and h5store cat are quicker.\n";
+
+static const char *const container_groups[] = {"blobs", "items", "kept"};
+
+/* ---- creation --------------------------------------------------------- */
+
+static void
+container_format_id(const uint8_t id[16], char text[37])
+{
+    static const int dashes[] = {4, 6, 8, 10};
+    char *p = text;
+
+    for (int i = 0; i < 16; i++) {
+        for (size_t d = 0; d < sizeof dashes / sizeof *dashes; d++)
+            if (dashes[d] == i)
+                *p++ = '-';
+        p += snprintf(p, 3, "%02x", id[i]);
+    }
+}
+
+/* What HDF5 puts into a new container.  Library mutex held, in a transaction. */
+static int
+container_fill(hs_container *c, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_plist) hid_t fapl = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_plist) hid_t fcpl = H5I_INVALID_HID;
+    char id[37];
+    hid_t file;
+    uint64_t version = c->stamp.format_version;
+    int rc;
+
+    rc = hs_vfd_access_list(&c->host, &fapl, err);
+    if (rc == H5STORE_OK)
+        rc = hs_vfd_creation_list(&fcpl, err);
+    if (rc < 0)
+        return rc;
+    c->host.blank = true;
+    file = H5Fcreate(c->path, H5F_ACC_TRUNC, fcpl, fapl);
+    if (file < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create container '%s'",
+                                      c->path);
+    container_format_id(c->stamp.container_id, id);
+    rc = hs_h5_write_text(file, "README", container_readme, err);
+    if (rc == H5STORE_OK)
+        rc = hs_h5_write_text(file, "format", "h5store", err);
+    if (rc == H5STORE_OK)
+        rc = hs_h5_write_u64(file, "format_version", &version, 1, true, err);
+    if (rc == H5STORE_OK)
+        rc = hs_h5_write_text(file, "container_id", id, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < sizeof container_groups / sizeof(char *); i++) {
+        hid_t group = H5Gcreate2(file, container_groups[i], H5P_DEFAULT, H5P_DEFAULT,
+                                 H5P_DEFAULT);
+
+        if (group < 0)
+            rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create group '/%s'",
+                                        container_groups[i]);
+        hs_h5_close_group(&group);
+    }
+    /* Closing flushes into the pending pages, of which the file is made. */
+    if (H5Fclose(file) < 0 && rc == H5STORE_OK)
+        rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot complete container '%s'",
+                                    c->path);
+    return rc;
+}
+
+static int
+container_write_pages(hs_container *c, int fd, const char *name, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) hs_page **pages = NULL;
+    uint8_t superblock[HS_SUPERBLOCK_SIZE];
+    int rc = hs_overlay_sorted(&c->pager.pending, &pages, err);
+
+    for (size_t i = 0; rc == H5STORE_OK && i < c->pager.pending.count; i++)
+        rc = hs_os_pwrite(fd, name, pages[i]->bytes, HS_PAGE_SIZE,
+                          pages[i]->number * HS_PAGE_SIZE, err);
+    if (rc == H5STORE_OK)
+        rc = hs_os_truncate(fd, name, c->space.eoa, err);
+    if (rc < 0)
+        return rc;
+    memcpy(superblock, pages[0]->bytes, sizeof superblock);
+    hs_superblock_set_eoa(superblock, c->space.eoa);
+    rc = hs_os_pwrite(fd, name, superblock, sizeof superblock, 0, err);
+    if (rc == H5STORE_OK)
+        rc = hs_os_datasync(fd, name, err);
+    return rc;
+}
+
+/*
+ * WRITE held, and no file at the path a moment ago.  The pager reads an empty temporary
+ * file meanwhile, so that nothing that exists can shine through.
+ */
+int
+container_create_file(hs_container *c, h5store_err *err)
+{
+    HS_CLEANUP(hs_os_closep) int fd = -1;
+    HS_CLEANUP(hs_freep) char *name = NULL;
+    uint8_t nonce[16];
+    bool taken;
+    int rc;
+
+    rc = hs_os_random(c->stamp.container_id, err);
+    if (rc == H5STORE_OK)
+        rc = hs_os_random(nonce, err);
+    if (rc < 0)
+        return rc;
+    name = malloc(strlen(c->path) + 32);
+    if (name == NULL)
+        return hs_fail_nomem(err, strlen(c->path) + 32, "a file name");
+    sprintf(name, "%s.new-%08x", c->path, hs_get_le32(nonce));
+    rc = hs_os_open(name, O_RDWR | O_CREAT | O_EXCL, &fd, err);
+    if (rc < 0)
+        return rc;
+    c->stamp.format_version = 1;
+    c->pager.fd = fd;
+    c->pager.in_transaction = true;
+    rc = hs_space_init(&c->space, err);
+    if (rc == H5STORE_OK)
+        rc = hs_stamp_write(&c->pager, &c->stamp, err);
+    if (rc == H5STORE_OK) {
+        hs_h5_enter();
+        rc = container_fill(c, err);
+        hs_h5_leave();
+    }
+    if (rc == H5STORE_OK)
+        rc = hs_space_save(&c->space, &c->pager, 0, err);
+    if (rc == H5STORE_OK)
+        rc = container_write_pages(c, fd, name, err);
+    c->pager.in_transaction = false;
+    c->pager.fd = -1;
+    hs_overlay_clear(&c->pager.pending);
+    hs_space_forget(&c->space);
+    if (rc == H5STORE_OK)
+        rc = hs_os_publish(name, c->path, &taken, err);
+    if (rc == H5STORE_OK)
+        rc = hs_os_sync_parent(c->path, err);
+    if (rc < 0)
+        (void)hs_os_unlink(name, NULL);
+    return rc;
+}
+
+/* ---- looking at what is there ----------------------------------------- */
+
+/*
+ * Open the file and read its stamp.  NOT_FOUND when there is none.  Touches nothing.
+ */
+static int
+container_open_file(hs_container *c, h5store_err *err)
+{
+    uint8_t bytes[HS_SUPERBLOCK_SIZE];
+    struct stat status;
+    size_t got;
+    int rc;
+
+    hs_os_closep(&c->fd);
+    rc = hs_os_open(c->path, c->read_only ? O_RDONLY : O_RDWR, &c->fd, err);
+    if (rc == H5STORE_E_IO && err != NULL && err->os_errno == EISDIR)
+        return hs_fail(err, H5STORE_E_NOT_A_STORE, 0,
+                       "'%s' is a folder, not a container; give the path of a file", c->path);
+    if (rc < 0)
+        return rc;
+    c->pager.fd = c->fd;
+    rc = hs_os_fstat(c->fd, c->path, &status, err);
+    if (rc == H5STORE_OK && !S_ISREG(status.st_mode))
+        return hs_fail(err, H5STORE_E_NOT_A_STORE, 0,
+                       "'%s' is not a regular file; give the path of a container", c->path);
+    if (rc == H5STORE_OK)
+        rc = hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, &got, err);
+    if (rc < 0)
+        return rc;
+    if (got == 0)
+        return hs_fail(err, H5STORE_E_NOT_A_STORE, 0,
+                       "'%s' is an empty file, not a container; move it away", c->path);
+    if (hs_superblock_inspect(bytes) == HS_SUPERBLOCK_NONE)
+        return hs_fail(err, H5STORE_E_NOT_A_STORE, 0,
+                       "'%s' is not an HDF5 file; choose another location, or move the file away",
+                       c->path);
+    return hs_stamp_read(&c->pager, &c->stamp, err);
+}
+
+static int
+container_open_log(hs_container *c, h5store_err *err)
+{
+    int flags = c->read_only ? O_RDONLY : O_RDWR | O_CREAT;
+    int rc = hs_os_open(c->log_path, flags, &c->log_fd, err);
+
+    if (rc == H5STORE_E_NOT_FOUND && c->read_only)
+        return H5STORE_OK; /* nobody writes, so nothing needs a lock */
+    if (rc < 0)
+        return rc;
+    c->wal.fd = c->log_fd;
+    return hs_locks_open(c->log_fd, c->log_path, !c->read_only, &c->locks, err);
+}
+
+static void
+container_close_log(hs_container *c)
+{
+    hs_locks_close(c->locks);
+    c->locks = NULL;
+    hs_os_closep(&c->log_fd);
+    c->wal.fd = -1;
+}
+
+/* Be a member of the log that is at the path. */
+static int
+container_join(hs_container *c, uint64_t deadline, h5store_err *err)
+{
+    for (;;) {
+        struct stat status;
+        int rc = container_open_log(c, err);
+
+        if (rc < 0 || c->locks == NULL)
+            return rc;
+        rc = hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_SHARED, deadline, err);
+        if (rc == H5STORE_OK)
+            rc = hs_os_fstat(c->log_fd, c->log_path, &status, err);
+        if (rc < 0 || status.st_nlink > 0)
+            return rc;
+        container_close_log(c); /* the last user removed it while we waited */
+    }
+}
+
+/* ---- the log's header ------------------------------------------------- */
+
+static int
+container_start_log(hs_container *c, h5store_err *err)
+{
+    uint8_t bytes[HS_SUPERBLOCK_SIZE], random[16];
+    hs_wal_header *header = &c->wal.header;
+    int rc = hs_os_random(random, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, err);
+    if (rc == H5STORE_OK)
+        rc = hs_os_truncate(c->log_fd, c->log_path, 0, err);
+    if (rc < 0)
+        return rc;
+    memset(header, 0, sizeof *header);
+    memcpy(header->container_id, c->stamp.container_id, 16);
+    hs_os_boot_id(header->boot_id);
+    header->epoch = hs_get_le64(random);
+    header->start = HS_WAL_RECORDS;
+    header->start_sequence = 1;
+    header->superblock_sum = hs_sum64(bytes, sizeof bytes);
+    if (hs_superblock_inspect(bytes) != HS_SUPERBLOCK_GOOD)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0,
+                       "the superblock of container '%s' is damaged, and there is no log to mend "
+                       "it; restore the file or set it aside", c->path);
+    if (hs_superblock_is_marked(bytes))
+        return hs_fail(err, H5STORE_E_CHANGED, 0,
+                       "container '%s' is open for writing in another program, or a program was "
+                       "killed while it wrote and the log is gone; end that program, or clear "
+                       "the mark with 'h5clear -s'", c->path);
+    return hs_wal_write_header(&c->wal, err);
+}
+
+static int
+container_check_log(hs_container *c, bool *unclean, h5store_err *err)
+{
+    uint8_t boot[16];
+    bool present;
+    int rc = hs_wal_read_header(&c->wal, &present, err);
+
+    if (rc < 0)
+        return rc;
+    if (present && memcmp(c->wal.header.container_id, c->stamp.container_id, 16) != 0) {
+        struct stat status;
+
+        rc = hs_os_fstat(c->log_fd, c->log_path, &status, err);
+        if (rc < 0)
+            return rc;
+        hs_container_add_notice(c, "the log '%s' belonged to another container that was at this "
+                                "place; its %lld bytes were dropped", c->log_path,
+                                (long long)status.st_size);
+        present = false;
+    }
+    if (!present)
+        rc = container_start_log(c, err);
+    if (rc < 0)
+        return rc;
+    hs_os_boot_id(boot);
+    if (memcmp(boot, c->wal.header.boot_id, sizeof boot) != 0) {
+        /* Alone: the machine went down with the log in use.  Not alone: a process on
+         * another machine shares the folder. */
+        rc = hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, err);
+        if (rc < 0 && rc != H5STORE_E_BUSY)
+            return rc;
+        *unclean = rc == H5STORE_OK;
+    }
+    c->seen_epoch = c->wal.header.epoch;
+    hs_wal_rewind(&c->wal);
+    return H5STORE_OK;
+}
+
+int
+hs_container_settle(hs_container *c, h5store_err *err)
+{
+    int rc = container_enter(c, err);
+
+    if (rc < 0)
+        return rc;
+    hs_os_boot_id(c->wal.header.boot_id);
+    rc = hs_wal_write_header(&c->wal, err);
+    if (rc == H5STORE_OK)
+        rc = hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_SHARED, 0, err);
+    container_leave(c);
+    return rc;
+}
+
+int
+hs_container_logged_blobs(hs_container *c, hs_wal_blob **blobs, size_t *count, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) hs_wal_blob *list = NULL;
+    hs_wal_record record;
+    size_t used = 0;
+    int rc = container_enter(c, err);
+
+    if (rc < 0)
+        return rc;
+    hs_wal_rewind(&c->wal);
+    while ((rc = hs_wal_next(&c->wal, &record, err)) == H5STORE_OK) {
+        hs_wal_blob *grown = realloc(list, (used + record.blob_count + 1) * sizeof *list);
+
+        if (grown == NULL) {
+            rc = hs_fail_nomem(err, (used + record.blob_count) * sizeof *list,
+                               "the list of recent blobs");
+            break;
+        }
+        list = grown;
+        for (size_t i = 0; i < record.blob_count; i++) {
+            const uint8_t *entry = record.blobs + i * (H5STORE_ID_SIZE + 16);
+
+            memcpy(list[used].id.bytes, entry, H5STORE_ID_SIZE);
+            list[used].extent.address = hs_get_le64(entry + H5STORE_ID_SIZE);
+            list[used++].extent.length = hs_get_le64(entry + H5STORE_ID_SIZE + 8);
+        }
+    }
+    container_leave(c);
+    if (rc < 0)
+        return rc;
+    *blobs = hs_take(&list);
+    *count = used;
+    return H5STORE_OK;
+}
+
+/* ---- opening ---------------------------------------------------------- */
+
+/* Everything under WRITE (or, read-only, READ shared). */
+static int
+container_open_locked(hs_container *c, bool create, bool *unclean, h5store_err *err)
+{
+    int rc = container_open_file(c, err);
+
+    if (rc == H5STORE_E_NOT_FOUND && create) {
+        rc = container_create_file(c, err);
+        if (rc == H5STORE_OK)
+            rc = container_open_file(c, err);
+    }
+    if (rc == H5STORE_OK && !c->read_only)
+        rc = container_check_log(c, unclean, err);
+    if (rc == H5STORE_OK && c->log_fd >= 0)
+        rc = container_catch_up(c, err);
+    if (rc == H5STORE_OK)
+        rc = hs_space_load(&c->space, &c->pager, err);
+    return rc;
+}
+
+static hs_container *
+container_new(const char *path, const h5store_options *options, h5store_err *err)
+{
+    hs_container *c = calloc(1, sizeof *c);
+    size_t size = strlen(path) + 1;
+
+    if (c == NULL) {
+        hs_fail_nomem(err, sizeof *c, "a container");
+        return NULL;
+    }
+    c->path = strdup(path);
+    c->log_path = malloc(size + 4);
+    if (c->path == NULL || c->log_path == NULL || container_janitor_init(c, err) < 0) {
+        hs_fail_nomem(err, size, "a container");
+        free(c->path);
+        free(c->log_path);
+        free(c);
+        return NULL;
+    }
+    sprintf(c->log_path, "%s-wal", path);
+    c->pid = getpid();
+    c->read_only = (options->flags & H5STORE_READ_ONLY) != 0;
+    c->durability = options->durability;
+    c->timeout = (uint64_t)(options->timeout * 1e9);
+    c->threads = options->threads;
+    pthread_mutex_init(&c->mutex, NULL);
+    c->fd = c->log_fd = c->wal.fd = c->pager.fd = -1;
+    c->wal.path = c->log_path;
+    c->pager.path = c->path;
+    c->file = H5I_INVALID_HID;
+    c->host.pager = &c->pager;
+    c->host.space = &c->space;
+    return c;
+}
+
+/* Release everything; no HDF5 call and no unlock in a forked child, to whose parent the
+ * handle's state belongs: HDF5's own end-of-process clean-up still needs the pager. */
+static void
+container_free(hs_container *c)
+{
+    bool child = hs_container_check_process(c, NULL) < 0;
+
+    if (!child)
+        container_drop_handle(c);
+    container_close_log(c);
+    hs_os_closep(&c->fd);
+    c->pager.fd = -1;
+    if (child)
+        return;
+    hs_wal_release(&c->wal);
+    hs_overlay_release(&c->pager.committed);
+    hs_overlay_release(&c->pager.pending);
+    hs_space_release(&c->space);
+    container_janitor_destroy(c);
+    pthread_mutex_destroy(&c->mutex);
+    free(c->path);
+    free(c->log_path);
+    free(c);
+}
+
+int
+hs_container_open(const char *path, const h5store_options *options, hs_container **container,
+                  bool *unclean, h5store_err *err)
+{
+    bool create = (options->flags & H5STORE_CREATE) != 0;
+    hs_container *c = container_new(path, options, err);
+    hs_role role;
+    uint64_t deadline;
+    int rc;
+
+    if (c == NULL)
+        return H5STORE_E_NOMEM;
+    *unclean = false;
+    role = c->read_only ? HS_LOCK_READ : HS_LOCK_WRITE;
+    deadline = hs_container_deadline(c);
+    rc = container_open_file(c, err);
+    if (rc == H5STORE_OK || (rc == H5STORE_E_NOT_FOUND && create && !c->read_only))
+        rc = container_join(c, deadline, err);
+    if (rc == H5STORE_OK && c->locks != NULL)
+        rc = hs_lock_take(c->locks, role, c->read_only ? HS_SHARED : HS_EXCLUSIVE, deadline, err);
+    if (rc == H5STORE_OK) {
+        rc = container_open_locked(c, create && !c->read_only, unclean, err);
+        if (c->locks != NULL)
+            hs_lock_release(c->locks, role);
+    }
+    if (rc < 0) {
+        container_free(c);
+        return rc;
+    }
+    *container = c;
+    return H5STORE_OK;
+}
+
+/* The last user applies the log, and removes it when nothing is left in it. */
+int
+hs_container_close(hs_container *c, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    if (hs_container_check_process(c, NULL) < 0 || c->read_only) {
+        container_free(c);
+        return H5STORE_OK;
+    }
+    container_janitor_stop(c);
+    if (!c->poisoned)
+        rc = hs_container_checkpoint(c, true, err);
+    if (rc == H5STORE_OK && hs_extent_reclaim(c, NULL) == H5STORE_OK && c->wal.tail > HS_WAL_RECORDS)
+        rc = hs_container_checkpoint(c, true, err); /* what reclaiming committed */
+    if (rc == H5STORE_OK && container_enter(c, err) == H5STORE_OK) {
+        if (hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL) == H5STORE_OK &&
+            container_catch_up(c, NULL) == H5STORE_OK && c->wal.tail == HS_WAL_RECORDS)
+            (void)hs_os_unlink(c->log_path, NULL);
+        container_leave(c);
+    }
+    container_free(c);
+    /* Others inside, or a stock reader: the log keeps everything, and that is fine. */
+    return rc == H5STORE_E_BUSY || rc == H5STORE_E_CHANGED ? H5STORE_OK : rc;
+}

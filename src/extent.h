@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The bytes of arrays: reserving a place for them, moving them past HDF5, giving the
+ * place back.  No function here holds a lock while bytes move (I5).
+ */
+#ifndef HS_EXTENT_H
+#define HS_EXTENT_H
+
+#include "container.h"
+#include "digest.h"
+
+/*
+ * Set @p length bytes aside, as a loose extent that this process pins.  One short commit
+ * of the space table; then disk blocks are reserved, so that a full disk is met before a
+ * byte is written.  NO_SPACE, and the codes of hs_container_write_begin.
+ */
+int hs_extent_reserve(hs_container *container, uint64_t length, hs_extent *extent,
+                      h5store_err *err);
+
+/* Give up a reservation that was not committed: its pin and its space. */
+void hs_extent_abandon(hs_container *container, hs_extent extent);
+
+/* Write @p size bytes at the beginning of an extent. */
+int hs_extent_write(hs_container *container, hs_extent extent, const void *data, uint64_t size,
+                    h5store_err *err);
+
+/*
+ * Read the first @p size bytes into @p buffer by several threads, taking the digests of
+ * @p tree on the way while a piece is in cache: XXH3 if @p sum, SHA-256 if @p sha.
+ * @p tree NULL: neither.  DAMAGED when the file is too short.
+ */
+int hs_extent_read(hs_container *container, hs_extent extent, void *buffer, uint64_t size,
+                   hs_tree *tree, bool sha, bool sum, h5store_err *err);
+
+/* The same without a buffer for all: each thread reads pieces into memory of its own. */
+int hs_extent_digest(hs_container *container, hs_extent extent, uint64_t size, hs_tree *tree,
+                     bool sha, bool sum, h5store_err *err);
+
+/* Map an extent for reading; released with hs_os_unmap(address, extent.length). */
+int hs_extent_map(hs_container *container, hs_extent extent, void **address, h5store_err *err);
+
+/*
+ * Free the loose extents that nobody pins and that no applied state of the file refers to:
+ * punch them (du falls) and make them free for later puts (I4).
+ */
+int hs_extent_reclaim(hs_container *container, h5store_err *err);
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See h5util.h.
+ *
+ * The mutex and the saved error handler are the library's only mutable globals beside
+ * the driver's id.  A fork while another thread is inside HDF5 would leave the child
+ * with a locked mutex and a torn HDF5, so the fork waits for the mutex (pthread_atfork).
+ */
+#include "h5util.h"
+#include "vfd_compat.h"
+#include <assert.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static pthread_mutex_t h5_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t h5_once = PTHREAD_ONCE_INIT;
+static H5E_auto2_t h5_saved_function; /* while the mutex is held */
+static void *h5_saved_data;
+
+static void
+h5_before_fork(void)
+{
+    pthread_mutex_lock(&h5_mutex);
+}
+
+static void
+h5_after_fork(void)
+{
+    pthread_mutex_unlock(&h5_mutex);
+}
+
+static void
+h5_watch_forks(void)
+{
+    /* Without the handlers only a fork in the midst of an HDF5 call is unsafe. */
+    (void)pthread_atfork(h5_before_fork, h5_after_fork, h5_after_fork);
+}
+
+void
+hs_h5_enter(void)
+{
+    pthread_once(&h5_once, h5_watch_forks);
+    pthread_mutex_lock(&h5_mutex);
+    if (H5Eget_auto2(H5E_DEFAULT, &h5_saved_function, &h5_saved_data) < 0)
+        h5_saved_function = NULL;
+    (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+void
+hs_h5_leave(void)
+{
+    (void)H5Eclear2(H5E_DEFAULT);
+    (void)H5Eset_auto2(H5E_DEFAULT, h5_saved_function, h5_saved_data);
+    pthread_mutex_unlock(&h5_mutex);
+}
+
+struct h5_story {
+    char inner[160];
+    char outer[160];
+};
+
+static herr_t
+h5_listen(unsigned n, const H5E_error2_t *entry, void *data)
+{
+    struct h5_story *story = data;
+    char *place = n == 0 ? story->outer : story->inner;
+
+    if (entry->desc != NULL)
+        snprintf(place, sizeof story->inner, "%s", entry->desc);
+    return 0;
+}
+
+int
+hs_h5_fail(h5store_err *err, enum h5store_code code, const char *format, ...)
+{
+    struct h5_story story = {{0}, {0}};
+    char what[H5STORE_MESSAGE_SIZE];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, h5_listen, &story);
+    (void)H5Eclear2(H5E_DEFAULT);
+    if (story.outer[0] == '\0')
+        return hs_fail(err, code, 0, "%s", what);
+    if (story.inner[0] == '\0')
+        return hs_fail(err, code, 0, "%s; HDF5 says: %s", what, story.outer);
+    return hs_fail(err, code, 0, "%s; HDF5 says: %s (%s)", what, story.outer, story.inner);
+}
+
+#define H5_CLOSER(name, call)                                                                      \
+    void hs_h5_close_##name(hid_t *id)                                                             \
+    {                                                                                              \
+        if (*id >= 0)                                                                              \
+            (void)call(*id);                                                                       \
+        *id = H5I_INVALID_HID;                                                                     \
+    }
+
+H5_CLOSER(dataset, H5Dclose)
+H5_CLOSER(group, H5Gclose)
+H5_CLOSER(space, H5Sclose)
+H5_CLOSER(type, H5Tclose)
+H5_CLOSER(attribute, H5Aclose)
+H5_CLOSER(plist, H5Pclose)
+H5_CLOSER(object, H5Oclose)
+
+/* Create an attribute, in place of one of that name, and write it. */
+static int
+h5_write_attribute(hid_t object, const char *name, hid_t type, hid_t space, const void *data,
+                   h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_attribute) hid_t attribute = H5I_INVALID_HID;
+
+    attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    if (attribute < 0 && H5Aexists(object, name) > 0 && H5Adelete(object, name) >= 0)
+        attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    if (attribute < 0 || (data != NULL && H5Awrite(attribute, type, data) < 0))
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot write attribute '%s'", name);
+    return H5STORE_OK;
+}
+
+int
+hs_h5_write_text(hid_t object, const char *name, const char *text, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_type) hid_t type = H5Tcopy(H5T_C_S1);
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5Screate(H5S_SCALAR);
+    size_t size = strlen(text);
+
+    if (type < 0 || space < 0 || H5Tset_size(type, size ? size : 1) < 0 ||
+        H5Tset_cset(type, H5T_CSET_UTF8) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe attribute '%s'", name);
+    return h5_write_attribute(object, name, type, space, text, err);
+}
+
+int
+hs_h5_write_u64(hid_t object, const char *name, const uint64_t *values, size_t count, bool scalar,
+                h5store_err *err)
+{
+    hsize_t dims = count;
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
+
+    assert(!scalar || count == 1);
+    space = scalar ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &dims, NULL);
+    if (space < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe attribute '%s'", name);
+    return h5_write_attribute(object, name, H5T_STD_U64LE, space, count ? values : NULL, err);
+}
+
+int
+hs_h5_write_bytes(hid_t object, const char *name, const void *bytes, size_t size,
+                  h5store_err *err)
+{
+    hsize_t dims = size;
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5Screate_simple(1, &dims, NULL);
+
+    if (space < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe attribute '%s'", name);
+    return h5_write_attribute(object, name, H5T_STD_U8LE, space, size ? bytes : NULL, err);
+}
+
+int
+hs_h5_read_text(hid_t object, const char *name, size_t most, char **text, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_attribute) hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
+    HS_CLEANUP(hs_freep) char *copy = NULL;
+    size_t size;
+
+    if (attribute < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "attribute '%s' is missing", name);
+    type = H5Aget_type(attribute);
+    space = H5Aget_space(attribute);
+    if (type < 0 || space < 0 || H5Tget_class(type) != H5T_STRING ||
+        H5Tis_variable_str(type) != 0 || H5Sget_simple_extent_npoints(space) != 1)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "attribute '%s' is not a text", name);
+    size = H5Tget_size(type);
+    if (size == 0 || size > most)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "attribute '%s' has %zu bytes", name, size);
+    copy = calloc(size + 1, 1);
+    if (copy == NULL)
+        return hs_fail_nomem(err, size + 1, "an attribute");
+    if (H5Aread(attribute, type, copy) < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "attribute '%s' cannot be read", name);
+    *text = hs_take(&copy);
+    return H5STORE_OK;
+}
+
+int
+hs_h5_read_u64(hid_t object, const char *name, uint64_t *values, size_t room, size_t *count,
+               h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_attribute) hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
+    hssize_t points;
+
+    if (attribute < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "attribute '%s' is missing", name);
+    type = H5Aget_type(attribute);
+    space = H5Aget_space(attribute);
+    points = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+    if (type < 0 || H5Tget_class(type) != H5T_INTEGER || H5Tget_size(type) != 8 || points < 0 ||
+        (uint64_t)points > room)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "attribute '%s' is not a list of numbers", name);
+    if (points > 0 && H5Aread(attribute, H5T_NATIVE_UINT64, values) < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "attribute '%s' cannot be read", name);
+    *count = (size_t)points;
+    return H5STORE_OK;
+}
+
+int
+hs_h5_link_list(hid_t *list, h5store_err *err)
+{
+    *list = H5Pcreate(H5P_LINK_CREATE);
+    if (*list < 0 || H5Pset_create_intermediate_group(*list, 1) < 0 ||
+        H5Pset_char_encoding(*list, H5T_CSET_UTF8) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a link");
+    return H5STORE_OK;
+}
+
+int
+hs_h5_link_count(hid_t object, uint64_t *count, h5store_err *err)
+{
+    hs_object_info info;
+
+    if (hs_object_info_get(object, &info) < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "cannot count the links of an object");
+    *count = info.rc;
+    return H5STORE_OK;
+}
+
+int
+hs_h5_has_link(hid_t group, const char *name, h5store_err *err)
+{
+    htri_t has = H5Lexists(group, name, H5P_DEFAULT);
+
+    if (has < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "cannot look for '%s'", name);
+    return has > 0;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Living with HDF5: the library mutex, its silent error stack, its ids.
+ *
+ * Every HDF5 call of the library is made between hs_h5_enter and hs_h5_leave.  The
+ * mutex is innermost: nobody waits for a file lock or another mutex while holding it.
+ */
+#ifndef HS_H5UTIL_H
+#define HS_H5UTIL_H
+
+#include "error.h"
+#include <hdf5.h>
+
+/*
+ * Take the library mutex and silence HDF5's automatic error printing for this thread;
+ * leave restores what the program had set.  Not recursive.
+ */
+void hs_h5_enter(void);
+void hs_h5_leave(void);
+
+/*
+ * Turn HDF5's error stack into one message: "WHAT: HDF5 says: <innermost> (<outermost>)".
+ * The stack is cleared.  Returns code.
+ */
+int hs_h5_fail(h5store_err *err, enum h5store_code code, const char *format, ...)
+    HS_PRINTF(3, 4);
+
+/* For HS_CLEANUP; an id below zero is nothing. */
+void hs_h5_close_dataset(hid_t *id);
+void hs_h5_close_group(hid_t *id);
+void hs_h5_close_space(hid_t *id);
+void hs_h5_close_type(hid_t *id);
+void hs_h5_close_attribute(hid_t *id);
+void hs_h5_close_plist(hid_t *id);
+void hs_h5_close_object(hid_t *id);
+
+/* Small attributes.  Writing creates, or replaces one of the same type. */
+int hs_h5_write_text(hid_t object, const char *name, const char *text, h5store_err *err);
+int hs_h5_write_u64(hid_t object, const char *name, const uint64_t *values, size_t count,
+                    bool scalar, h5store_err *err);
+int hs_h5_write_bytes(hid_t object, const char *name, const void *bytes, size_t size,
+                      h5store_err *err);
+
+/*
+ * Reading trusts nothing: DAMAGED when the attribute is missing, of another type, or
+ * longer than @p room allows.  Text is copied with a terminating zero.
+ */
+int hs_h5_read_text(hid_t object, const char *name, size_t most, char **text, h5store_err *err);
+int hs_h5_read_u64(hid_t object, const char *name, uint64_t *values, size_t room, size_t *count,
+                   h5store_err *err);
+
+/* A link creation list for UTF-8 names that makes the groups on the way. */
+int hs_h5_link_list(hid_t *list, h5store_err *err);
+
+/* How many hard links lead to an object. */
+int hs_h5_link_count(hid_t object, uint64_t *count, h5store_err *err);
+
+/* Does a link exist directly under @p group?  < 0: HDF5 failed. */
+int hs_h5_has_link(hid_t group, const char *name, h5store_err *err);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reads and writes through the overlays; see pager.h.
+ */
+#include "pager.h"
+#include "os.h"
+#include <assert.h>
+
+int
+hs_pager_read(hs_pager *pager, uint64_t address, void *buffer, size_t size, h5store_err *err)
+{
+    int rc = hs_os_pread(pager->fd, pager->path, buffer, size, address, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    hs_overlay_patch(&pager->committed, address, buffer, size);
+    if (pager->in_transaction)
+        hs_overlay_patch(&pager->pending, address, buffer, size);
+    return H5STORE_OK;
+}
+
+int
+hs_pager_write(hs_pager *pager, uint64_t address, const void *buffer, size_t size,
+               h5store_err *err)
+{
+    uint64_t first = address / HS_PAGE_SIZE;
+    uint64_t last = (address + size + HS_PAGE_SIZE - 1) / HS_PAGE_SIZE;
+    HS_CLEANUP(hs_freep) uint8_t *old = NULL;
+    size_t span;
+    int rc;
+
+    if (!pager->in_transaction || size == 0)
+        return H5STORE_OK;
+    span = (size_t)(last - first) * HS_PAGE_SIZE;
+    old = malloc(span);
+    if (old == NULL)
+        return hs_fail_nomem(err, span, "a metadata write");
+    rc = hs_pager_read(pager, first * HS_PAGE_SIZE, old, span, err);
+    if (rc < 0)
+        return rc;
+    for (uint64_t number = first; number < last; number++) {
+        uint8_t *page = old + (number - first) * HS_PAGE_SIZE;
+        uint64_t from = hs_max(address, number * HS_PAGE_SIZE);
+        uint64_t to = hs_min(address + size, (number + 1) * HS_PAGE_SIZE);
+        const uint8_t *bytes = (const uint8_t *)buffer + (from - address);
+
+        if (memcmp(page + from % HS_PAGE_SIZE, bytes, to - from) == 0)
+            continue;
+        memcpy(page + from % HS_PAGE_SIZE, bytes, to - from);
+        rc = hs_overlay_set(&pager->pending, number, 0, page, err);
+        if (rc < 0)
+            return rc;
+    }
+    return H5STORE_OK;
+}
+
+int
+hs_pager_zero(hs_pager *pager, uint64_t address, uint64_t size, h5store_err *err)
+{
+    static const uint8_t zeros[HS_PAGE_SIZE];
+
+    assert(pager->in_transaction && address % HS_PAGE_SIZE == 0 && size % HS_PAGE_SIZE == 0);
+    for (uint64_t number = address / HS_PAGE_SIZE; number < (address + size) / HS_PAGE_SIZE;
+         number++) {
+        int rc = hs_overlay_set(&pager->pending, number, 0, zeros, err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return H5STORE_OK;
+}

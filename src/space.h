@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which bytes of the container file belong to whom, and how many things it holds.
+ *
+ * The first 8 KiB of the file: HDF5's superblock in page 0, the stamp in page 1 (what
+ * this file is, written once), the space header in page 2, and from 4096 on the first
+ * space table.  HDF5 regards all of it as allocated, so no program touches it.  They
+ * change through the pager like HDF5's own metadata, and so commit and recover with it.
+ *
+ * Every other byte below the EOA is one of
+ *   used    HDF5 metadata (in arenas), a blob's extent, or an old space table;
+ *   free    a slot of the table: whoever needs space takes it;
+ *   loose   a slot of the table: referred to by nothing, but perhaps still pinned: an
+ *           extent reserved by a put that has not committed, or one whose blob was
+ *           removed.  It becomes free when nobody pins it and the removal has been
+ *           applied to the file (until then a stock reader may still see the blob).
+ *
+ * So a writer that dies between reserving and committing leaks nothing: its pin goes
+ * with it, and the next who looks frees the extent (I4).
+ */
+#ifndef HS_SPACE_H
+#define HS_SPACE_H
+
+#include "pager.h"
+
+#define HS_SPACE_UNIT 4096u
+#define HS_SPACE_START 8192u /* first byte after the fixed part and the first table */
+#define HS_ARENA_SIZE (64u * 1024u)
+
+/* The stamp, page 1: FORMAT.md, "Stamp". */
+typedef struct hs_stamp {
+    uint32_t format_version;
+    uint8_t container_id[16];
+} hs_stamp;
+
+/* NOT_A_STORE when the page is no stamp; VERSION when it is of a newer format. */
+int hs_stamp_read(hs_pager *pager, hs_stamp *stamp, h5store_err *err);
+int hs_stamp_write(hs_pager *pager, const hs_stamp *stamp, h5store_err *err);
+
+typedef struct hs_counters {
+    uint64_t items, blobs, links, blob_bytes, linked_bytes;
+} hs_counters;
+
+/* A run of bytes in the file, both multiples of HS_SPACE_UNIT. */
+typedef struct hs_extent {
+    uint64_t address;
+    uint64_t length;
+} hs_extent;
+
+typedef struct hs_slot {
+    hs_extent extent;
+    bool loose;
+    uint64_t sequence; /* loose: of the log record that removed the blob; else 0 */
+} hs_slot;
+
+typedef struct hs_space {
+    bool loaded;
+    uint64_t eoa;
+    uint64_t arena_next, arena_end; /* metadata space not handed out yet */
+    uint64_t free_bytes;
+    hs_counters counters;
+    hs_extent table;
+    hs_slot *slots;
+    size_t count, room; /* slots in use; slots allocated in memory */
+    uint8_t *dirty;     /* one flag per page of the table */
+    size_t dirty_room;
+    bool header_dirty;
+    bool removed; /* a blob's extent became loose since the last save */
+} hs_space;
+
+/* Forget what was loaded (after an abort, or when another process committed). */
+void hs_space_forget(hs_space *space);
+void hs_space_release(hs_space *space);
+
+/* Load from the pager unless loaded.  DAMAGED when the header or table is not sound. */
+int hs_space_load(hs_space *space, hs_pager *pager, h5store_err *err);
+
+/* The state of a new container. */
+int hs_space_init(hs_space *space, h5store_err *err);
+
+/* Write what changed into the pending pages.  @p sequence: of the record to come. */
+int hs_space_save(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *err);
+
+/* Take @p length bytes (rounded up) from the free slots or from the end. */
+int hs_space_take(hs_space *space, uint64_t length, hs_extent *extent, bool *reused,
+                  h5store_err *err);
+
+/* used -> loose; sequence 0 for a fresh reservation. */
+int hs_space_loosen(hs_space *space, hs_extent extent, uint64_t sequence, h5store_err *err);
+
+/* loose -> used: a reservation was committed, or a removed blob came back.  False when
+ * no such loose extent is in the table. */
+bool hs_space_tighten(hs_space *space, hs_extent extent);
+
+/* loose -> free, joined with free neighbours.  False when there is no such loose one. */
+bool hs_space_free(hs_space *space, hs_extent extent);
+
+/* Space for HDF5 metadata of @p size bytes, from the arena (or by itself when large). */
+int hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address,
+                      h5store_err *err);
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The driver.
+ *
+ * WHAT HDF5 SEES.  A file of EOA bytes that is always long enough, whose reads and writes
+ * succeed at once.  What it writes inside a transaction is held in the pager's pending
+ * pages; what it writes outside (it rewrites the superblock when a file that could have
+ * been written is closed) is dropped.  So HDF5 can never change the file itself; only
+ * container.c can, by applying the log.
+ *
+ * WHAT GOES THROUGH HERE.  Metadata only.  Array bytes are written and read by extent.c,
+ * past HDF5.  The datasets are made with early allocation and fill time "never", so that
+ * HDF5 asks once for the space of all chunks and writes nothing: `raw` of the host is then
+ * the extent where the bytes already are.  Large heap objects arrive as H5FD_MEM_DRAW too;
+ * they are not of the announced size, and are metadata to us, like everything else.
+ *
+ * RULES LEARNT FROM HDF5 (1.10.8 to 2.x):
+ *  - `lock` and `unlock` stay NULL: with them HDF5 would write "open for write" into the
+ *    superblock, and a killed process would leave a file that needs h5clear.
+ *  - Only H5FD_FEAT_DEFAULT_VFD_COMPATIBLE is announced, so that HDF5 neither aggregates
+ *    nor accumulates: its allocations come one by one, ours are arenas (space.c).
+ *  - `cmp` tells every open apart, else HDF5 would hand out its shared file object with a
+ *    stale cache when a container is reopened after another process committed.
+ *  - The first allocation, of type H5FD_MEM_SUPER, must be at 0.
+ *  - `free` ignores: HDF5 calls it for blocks at the end only.  What it does not reuse is
+ *    waste until a repack.
+ *  - `set_eoa` ignores as well; the space table knows the end.  HDF5 sets it while it
+ *    finds the superblock, with guesses.
+ *
+ * Called by HDF5 with the library mutex and the container's mutex held.
+ */
+#include "vfd.h"
+#include "h5util.h"
+#include "vfd_compat.h"
+#include <assert.h>
+
+#define VFD_METADATA_CACHE ((size_t)1024 * 1024)
+
+typedef struct vfd_file {
+    H5FD_t pub; /* must be first: HDF5 casts */
+    hs_vfd_host *host;
+} vfd_file;
+
+static hid_t vfd_driver = H5I_INVALID_HID; /* guarded by the library mutex */
+
+static void
+vfd_note(vfd_file *file, const h5store_err *err)
+{
+    if (file->host->failure.code == H5STORE_OK)
+        file->host->failure = *err;
+}
+
+static H5FD_t *
+vfd_open(const char *name HS_UNUSED, unsigned flags HS_UNUSED, hid_t fapl,
+         haddr_t maxaddr HS_UNUSED)
+{
+    hs_vfd_host *const *host = H5Pget_driver_info(fapl);
+    vfd_file *file;
+
+    if (host == NULL || (file = calloc(1, sizeof *file)) == NULL)
+        return NULL;
+    file->host = *host;
+    return &file->pub;
+}
+
+static herr_t
+vfd_close(H5FD_t *pub)
+{
+    free(pub);
+    return 0;
+}
+
+static int
+vfd_compare(const H5FD_t *a, const H5FD_t *b)
+{
+    return a < b ? -1 : a > b;
+}
+
+static herr_t
+vfd_query(const H5FD_t *pub HS_UNUSED, unsigned long *flags)
+{
+    *flags = H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
+    return 0;
+}
+
+static haddr_t
+vfd_alloc(H5FD_t *pub, H5FD_mem_t type, hid_t dxpl HS_UNUSED, hsize_t size)
+{
+    vfd_file *file = (vfd_file *)pub;
+    hs_vfd_host *host = file->host;
+    h5store_err err;
+    uint64_t address;
+
+    if (type == H5FD_MEM_SUPER) {
+        host->blank = false;
+        return 0;
+    }
+    if (type == H5FD_MEM_DRAW && host->raw_size != 0 && size == host->raw_size) {
+        host->raw_size = 0;
+        return host->raw.address;
+    }
+    if (!host->pager->in_transaction)
+        return HADDR_UNDEF;
+    if (hs_space_metadata(host->space, host->pager, size, &address, &err) < 0) {
+        vfd_note(file, &err);
+        return HADDR_UNDEF;
+    }
+    return address;
+}
+
+static herr_t
+vfd_free(H5FD_t *pub HS_UNUSED, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED,
+         haddr_t address HS_UNUSED, hsize_t size HS_UNUSED)
+{
+    return 0;
+}
+
+static haddr_t
+vfd_get_eoa(const H5FD_t *pub, H5FD_mem_t type HS_UNUSED)
+{
+    const hs_vfd_host *host = ((const vfd_file *)pub)->host;
+
+    return host->blank ? 0 : host->space->eoa;
+}
+
+static herr_t
+vfd_set_eoa(H5FD_t *pub HS_UNUSED, H5FD_mem_t type HS_UNUSED, haddr_t address HS_UNUSED)
+{
+    return 0;
+}
+
+static haddr_t
+vfd_get_eof(const H5FD_t *pub, H5FD_mem_t type)
+{
+    return vfd_get_eoa(pub, type);
+}
+
+static herr_t
+vfd_get_handle(H5FD_t *pub, hid_t fapl HS_UNUSED, void **handle)
+{
+    *handle = &((vfd_file *)pub)->host->pager->fd;
+    return 0;
+}
+
+static herr_t
+vfd_read(H5FD_t *pub, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED, haddr_t address,
+         size_t size, void *buffer)
+{
+    vfd_file *file = (vfd_file *)pub;
+    h5store_err err;
+
+    if (address > file->host->space->eoa || size > file->host->space->eoa - address)
+        return -1; /* a damaged file points there */
+    if (hs_pager_read(file->host->pager, address, buffer, size, &err) < 0) {
+        vfd_note(file, &err);
+        return -1;
+    }
+    return 0;
+}
+
+static herr_t
+vfd_write(H5FD_t *pub, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED, haddr_t address,
+          size_t size, const void *buffer)
+{
+    vfd_file *file = (vfd_file *)pub;
+    h5store_err err;
+
+    if (address > file->host->space->eoa || size > file->host->space->eoa - address)
+        return -1;
+    if (hs_pager_write(file->host->pager, address, buffer, size, &err) < 0) {
+        vfd_note(file, &err);
+        return -1;
+    }
+    return 0;
+}
+
+static herr_t
+vfd_flush(H5FD_t *pub HS_UNUSED, hid_t dxpl HS_UNUSED, hbool_t closing HS_UNUSED)
+{
+    return 0;
+}
+
+static const H5FD_class_t vfd_class = {
+    HS_VFD_CLASS_HEAD
+    .name = "h5store",
+    .maxaddr = INT64_MAX,
+    .fc_degree = H5F_CLOSE_STRONG,
+    .fapl_size = sizeof(hs_vfd_host *),
+    .open = vfd_open,
+    .close = vfd_close,
+    .cmp = vfd_compare,
+    .query = vfd_query,
+    .alloc = vfd_alloc,
+    .free = vfd_free,
+    .get_eoa = vfd_get_eoa,
+    .set_eoa = vfd_set_eoa,
+    .get_eof = vfd_get_eof,
+    .get_handle = vfd_get_handle,
+    .read = vfd_read,
+    .write = vfd_write,
+    .flush = vfd_flush,
+    .truncate = vfd_flush,
+    .fl_map = H5FD_FLMAP_DICHOTOMY,
+};
+
+/* The driver's id; registered again when the program has closed the HDF5 library. */
+static hid_t
+vfd_id(void)
+{
+    if (vfd_driver < 0 || H5Iget_type(vfd_driver) != H5I_VFL)
+        vfd_driver = H5FDregister(&vfd_class);
+    return vfd_driver;
+}
+
+int
+hs_vfd_access_list(hs_vfd_host *host, hid_t *fapl, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_plist) hid_t list = H5Pcreate(H5P_FILE_ACCESS);
+    H5AC_cache_config_t cache = {.version = H5AC__CURR_CACHE_CONFIG_VERSION};
+    hid_t driver = vfd_id();
+
+    if (list < 0 || driver < 0 || H5Pset_driver(list, driver, &host) < 0 ||
+        H5Pset_fclose_degree(list, H5F_CLOSE_STRONG) < 0 ||
+        H5Pset_libver_bounds(list, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 ||
+        H5Pget_mdc_config(list, &cache) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot set up the HDF5 file driver");
+    /* A flush looks at every cache entry, so a large cache makes each commit slow. */
+    cache.set_initial_size = 1;
+    cache.initial_size = VFD_METADATA_CACHE;
+    cache.max_size = VFD_METADATA_CACHE;
+    cache.min_size = VFD_METADATA_CACHE;
+    if (H5Pset_mdc_config(list, &cache) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot set up the HDF5 metadata cache");
+    *fapl = list;
+    list = H5I_INVALID_HID;
+    return H5STORE_OK;
+}
+
+int
+hs_vfd_creation_list(hid_t *fcpl, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_plist) hid_t list = H5Pcreate(H5P_FILE_CREATE);
+
+    if (list < 0 || H5Pset_file_space_strategy(list, H5F_FSPACE_STRATEGY_NONE, false, 1) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot set up the creation of the container");
+    *fcpl = list;
+    list = H5I_INVALID_HID;
+    return H5STORE_OK;
+}

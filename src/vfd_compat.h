@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one place that knows HDF5 versions.  H5FD_class_t of 1.10 begins with the name;
+ * 1.13 moved the driver interface to H5FDdevelop.h and added the fields version (which
+ * is checked) and value (256 to 511 are for testing; a driver by id needs no registered
+ * one).  Designated initialisers leave all newer callbacks NULL, which HDF5 takes as
+ * "do it by read and write".
+ */
+#ifndef HS_VFD_COMPAT_H
+#define HS_VFD_COMPAT_H
+
+#include <hdf5.h>
+
+#if H5_VERSION_GE(1, 13, 0)
+#include <H5FDdevelop.h>
+#define HS_VFD_CLASS_HEAD .version = H5FD_CLASS_VERSION, .value = (H5FD_class_value_t)511,
+#else
+#define HS_VFD_CLASS_HEAD
+#endif
+
+/* Object and link information: 1.12 replaced addresses by tokens, in new calls. */
+#if H5_VERSION_GE(1, 12, 0)
+typedef H5O_info2_t hs_object_info;
+typedef H5L_info2_t hs_link_info;
+#define hs_object_info_get(object, info) H5Oget_info3((object), (info), H5O_INFO_BASIC)
+#define hs_link_iterate H5Literate2
+#else
+typedef H5O_info_t hs_object_info;
+typedef H5L_info_t hs_link_info;
+#define hs_object_info_get(object, info) H5Oget_info2((object), (info), H5O_INFO_BASIC)
+#define hs_link_iterate H5Literate
+#endif
+
+#endif
