@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See batch.h.
+ *
+ * A PUT hashes the array, looks for the name, and if it is not there reserves an extent and
+ * writes the bytes.  All of that is outside the commit, and outside locks but for moments.
+ * What it found then may have changed when the batch commits:
+ *
+ *   written, and still absent     the dataset is made over the extent
+ *   written, but present now      another process put the same: ours is given up
+ *   found, and still present      nothing to do
+ *   found, but removed since      its extent is pinned by us, so the bytes are still there:
+ *                                 the dataset is made anew over the same extent
+ *   found damaged                 the bytes were written again in place, the mark is cleared
+ *
+ * A REMOVAL lowers link counts; blobs whose only link is left in /blobs go in the same
+ * commit (I4).  When blobs were removed by name or by collection the log is applied and the
+ * space punched before the call returns, so that du falls at once; blobs that merely lost
+ * their last item to a new result wait for the janitor.
+ */
+#include "batch.h"
+#include "extent.h"
+#include "h5util.h"
+#include "reader.h"
+#include <stdio.h>
+
+typedef enum put_state { PUT_WRITTEN, PUT_FOUND, PUT_MENDED } put_state;
+
+typedef struct batch_put {
+    h5store_id id;
+    h5store_array array; /* dtype is owned; data points to inline_bytes or nothing */
+    hs_layout layout;
+    hs_extent extent;    /* pinned unless its length is 0 */
+    uint64_t sum;
+    put_state state;
+    uint8_t inline_bytes[HS_ARRAY_INLINE];
+} batch_put;
+
+typedef enum batch_kind { SET_ITEM, SET_METADATA, SET_SOURCE, REMOVE, KEEP, DISCARD } batch_kind;
+
+typedef struct batch_op {
+    batch_kind kind;
+    char *collection, *key, *text; /* text: metadata or source */
+    uint8_t *output;
+    size_t output_size;
+    h5store_id *links;
+    size_t link_count;
+} batch_op;
+
+struct hs_batch {
+    hs_container *container;
+    batch_put **puts; /* pointers, since array.data may point inside */
+    size_t put_count, put_room;
+    batch_op *ops;
+    size_t op_count, op_room;
+};
+
+/* ---- memory ----------------------------------------------------------- */
+
+/* The extent stays pinned: that is undone by batch_unpin. */
+static void
+batch_free_put(batch_put *put)
+{
+    if (put != NULL)
+        free((char *)(uintptr_t)put->array.dtype);
+    free(put);
+}
+
+static void
+batch_free_putp(batch_put **put)
+{
+    batch_free_put(*put);
+}
+
+static void
+batch_free_op(batch_op *op)
+{
+    free(op->collection);
+    free(op->key);
+    free(op->text);
+    free(op->output);
+    free(op->links);
+}
+
+static void
+batch_free(hs_batch *batch)
+{
+    for (size_t i = 0; i < batch->put_count; i++)
+        batch_free_put(batch->puts[i]);
+    for (size_t i = 0; i < batch->op_count; i++)
+        batch_free_op(&batch->ops[i]);
+    free(batch->puts);
+    free(batch->ops);
+    free(batch);
+}
+
+static void
+batch_unpin(hs_batch *batch)
+{
+    for (size_t i = 0; i < batch->put_count; i++)
+        if (batch->puts[i]->extent.length > 0)
+            hs_container_unpin(batch->container, batch->puts[i]->extent);
+}
+
+int
+hs_batch_new(hs_container *c, hs_batch **batch, h5store_err *err)
+{
+    hs_batch *made;
+
+    if (hs_container_is_read_only(c))
+        return hs_fail(err, H5STORE_E_READ_ONLY, 0, "container '%s' is open for reading only",
+                       hs_container_path(c));
+    made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return hs_fail_nomem(err, sizeof *made, "a batch");
+    made->container = c;
+    *batch = made;
+    return H5STORE_OK;
+}
+
+/* Room for one more in an array of @p size bytes each. */
+static int
+batch_grow(void *array, size_t count, size_t *room, size_t size, h5store_err *err)
+{
+    size_t wanted = *room ? *room * 2 : 8;
+    void *grown;
+
+    if (count < *room)
+        return H5STORE_OK;
+    grown = realloc(*(void **)array, wanted * size);
+    if (grown == NULL)
+        return hs_fail_nomem(err, wanted * size, "a batch");
+    *(void **)array = grown;
+    *room = wanted;
+    return H5STORE_OK;
+}
+
+/* ---- putting ---------------------------------------------------------- */
+
+static int
+put_describe(batch_put *put, const h5store_array *array, int threads, h5store_err *err)
+{
+    size_t itemsize;
+    int rc = hs_array_check(array, true, err);
+
+    if (rc < 0)
+        return rc;
+    put->array = *array;
+    hs_array_normalise(&put->array);
+    put->array.data = NULL;
+    put->array.dtype = strdup(array->dtype);
+    if (put->array.dtype == NULL)
+        return hs_fail_nomem(err, strlen(array->dtype), "a dtype");
+    rc = h5store_dtype_itemsize(array->dtype, &itemsize, err);
+    if (rc == H5STORE_OK)
+        rc = hs_array_layout(&put->array, itemsize, &put->layout, err);
+    if (rc < 0)
+        return rc;
+    put->array.data = array->data;
+    rc = hs_digest_array(&put->array, threads, &put->id, &put->sum, err);
+    put->array.data = NULL;
+    return rc;
+}
+
+/* Is it in the container?  Then its extent is pinned, and *found tells how it was. */
+static int
+put_look(hs_container *c, batch_put *put, bool *found, h5store_err *err)
+{
+    hs_blob blob;
+    int rc = hs_reader_find_blob(c, &put->id, &blob, err);
+
+    *found = rc == H5STORE_OK;
+    if (rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED)
+        return H5STORE_OK; /* metadata that cannot be read is replaced at commit */
+    if (rc < 0)
+        return rc;
+    put->extent = blob.extent;
+    put->state = blob.damaged ? PUT_MENDED : PUT_FOUND;
+    hs_blob_release(&blob); /* the pin is ours now */
+    return H5STORE_OK;
+}
+
+static int
+put_bytes(hs_container *c, batch_put *put, const void *data, bool found, h5store_err *err)
+{
+    uint64_t size = put->array.nbytes;
+    int rc = H5STORE_OK;
+
+    if (put->layout.kind == HS_LAYOUT_COMPACT) {
+        if (size > 0)
+            memcpy(put->inline_bytes, data, (size_t)size);
+        put->array.data = put->inline_bytes;
+        return H5STORE_OK;
+    }
+    if (found && put->state == PUT_FOUND)
+        return H5STORE_OK;
+    if (!found)
+        rc = hs_extent_reserve(c, put->layout.extent, &put->extent, err);
+    if (rc < 0)
+        return rc;
+    rc = hs_extent_write(c, put->extent, data, size, err);
+    if (rc == H5STORE_OK && hs_container_is_power_safe(c))
+        rc = hs_container_sync_data(c, err);
+    if (rc < 0 && !found) {
+        hs_extent_abandon(c, put->extent);
+        put->extent.length = 0;
+    }
+    return rc;
+}
+
+int
+hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5store_err *err)
+{
+    hs_container *c = batch->container;
+    HS_CLEANUP(batch_free_putp) batch_put *put = calloc(1, sizeof *put);
+    bool found = false;
+    int rc;
+
+    if (put == NULL)
+        return hs_fail_nomem(err, sizeof *put, "a batch");
+    rc = put_describe(put, array, hs_container_threads(c), err);
+    if (rc == H5STORE_OK)
+        rc = batch_grow(&batch->puts, batch->put_count, &batch->put_room, sizeof *batch->puts,
+                        err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < batch->put_count; i++)
+        if (h5store_id_equal(&batch->puts[i]->id, &put->id)) {
+            *id = put->id;
+            return H5STORE_EXISTS;
+        }
+    rc = put_look(c, put, &found, err);
+    if (rc == H5STORE_OK)
+        rc = put_bytes(c, put, array->data, found, err);
+    if (rc < 0) {
+        if (put->extent.length > 0)
+            hs_container_unpin(c, put->extent);
+        return rc;
+    }
+    *id = put->id;
+    batch->puts[batch->put_count++] = put;
+    put = NULL;
+    return found ? H5STORE_EXISTS : H5STORE_OK;
+}
+
+/* ---- noting changes --------------------------------------------------- */
+
+/* A copy of a text that may be NULL; false when memory ran out. */
+static bool
+batch_copy(const char *text, char **copy)
+{
+    *copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *copy != NULL;
+}
+
+static int
+batch_note(hs_batch *batch, batch_kind kind, const char *collection, const char *key,
+           const char *text, batch_op **noted, h5store_err *err)
+{
+    batch_op op = {.kind = kind};
+    int rc = batch_grow(&batch->ops, batch->op_count, &batch->op_room, sizeof *batch->ops, err);
+
+    if (rc < 0)
+        return rc;
+    if (!batch_copy(collection, &op.collection) || !batch_copy(key, &op.key) ||
+        !batch_copy(text, &op.text)) {
+        batch_free_op(&op);
+        return hs_fail_nomem(err, 0, "a batch");
+    }
+    batch->ops[batch->op_count] = op;
+    if (noted != NULL)
+        *noted = &batch->ops[batch->op_count];
+    batch->op_count++;
+    return H5STORE_OK;
+}
+
+int
+hs_batch_set_item(hs_batch *batch, const h5store_item_spec *spec, h5store_err *err)
+{
+    batch_op *op;
+    int rc = hs_item_check_names(spec->collection, spec->key, err);
+
+    if (rc == H5STORE_OK)
+        rc = batch_note(batch, SET_ITEM, spec->collection, spec->key, spec->metadata, &op, err);
+    if (rc < 0)
+        return rc;
+    op->output = malloc(spec->output_size + 1);
+    op->links = malloc((spec->link_count + 1) * sizeof *op->links);
+    if (op->output == NULL || op->links == NULL) {
+        batch_free_op(op);
+        batch->op_count--;
+        return hs_fail_nomem(err, spec->output_size, "an item");
+    }
+    if (spec->output_size > 0)
+        memcpy(op->output, spec->output, spec->output_size);
+    if (spec->link_count > 0)
+        memcpy(op->links, spec->links, spec->link_count * sizeof *op->links);
+    op->output_size = spec->output_size;
+    op->link_count = spec->link_count;
+    return H5STORE_OK;
+}
+
+int
+hs_batch_set_metadata(hs_batch *batch, const char *collection, const char *key,
+                      const char *metadata, h5store_err *err)
+{
+    int rc = hs_item_check_names(collection, key, err);
+
+    return rc < 0 ? rc : batch_note(batch, SET_METADATA, collection, key, metadata, NULL, err);
+}
+
+int
+hs_batch_set_source(hs_batch *batch, const char *collection, const char *text, h5store_err *err)
+{
+    int rc = hs_item_check_names(collection, NULL, err);
+
+    return rc < 0 ? rc : batch_note(batch, SET_SOURCE, collection, NULL, text, NULL, err);
+}
+
+int
+hs_batch_remove(hs_batch *batch, const char *collection, const char *key, h5store_err *err)
+{
+    int rc = collection != NULL ? hs_item_check_names(collection, key, err) : H5STORE_OK;
+
+    return rc < 0 ? rc : batch_note(batch, REMOVE, collection, key, NULL, NULL, err);
+}
+
+int
+hs_batch_keep(hs_batch *batch, const h5store_id *id, bool keep, h5store_err *err)
+{
+    char text[H5STORE_ID_TEXT_SIZE];
+
+    h5store_id_format(id, text);
+    return batch_note(batch, keep ? KEEP : DISCARD, NULL, text, NULL, NULL, err);
+}
+
+/* ---- committing ------------------------------------------------------- */
+
+/* Make the dataset of a put true, whatever happened since.  *record: to be logged. */
+static int
+commit_put(hs_container *c, hid_t file, const batch_put *put, bool *record, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    char path[HS_BLOB_PATH_SIZE];
+    hs_blob blob;
+    int rc = hs_blob_find(file, &put->id, &dataset, NULL);
+
+    *record = put->state != PUT_FOUND && put->extent.length > 0;
+    if (rc == H5STORE_OK) {
+        rc = hs_blob_describe(c, dataset, &blob, err);
+        if (rc == H5STORE_OK) {
+            hs_blob_release(&blob);
+            if (put->state == PUT_MENDED)
+                rc = hs_blob_mend(dataset, &put->array, &put->layout, put->sum, err);
+            return rc;
+        }
+        if (rc != H5STORE_E_DAMAGED)
+            return rc;
+        /* Items keep the unreadable object by their own links until they are set again. */
+        hs_blob_path(&put->id, path);
+        if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
+            return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot replace blob '%s'", path);
+        hs_container_space(c)->counters.blobs--;
+    }
+    return hs_blob_create(c, file, &put->id, &put->array, &put->layout, put->extent, put->sum,
+                          err);
+}
+
+static int
+commit_keep(hs_container *c, hid_t file, const char *id, bool keep, hs_id_list *orphans,
+            h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_group) hid_t kept = H5Gopen2(file, "/kept", H5P_DEFAULT);
+    h5store_id name;
+    int rc, has = kept < 0 ? hs_h5_fail(err, H5STORE_E_DAMAGED, "there is no group '/kept'")
+                           : hs_h5_has_link(kept, id, err);
+
+    if (has < 0)
+        return has;
+    rc = h5store_id_parse(id, &name, err);
+    if (rc < 0 || (keep && has))
+        return rc;
+    if (!keep) {
+        if (!has)
+            return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "blob %s is not kept in container '%s'",
+                           id, hs_container_path(c));
+        if (H5Ldelete(kept, id, H5P_DEFAULT) < 0)
+            return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot discard blob %s", id);
+        return hs_id_list_add(orphans, &name, err);
+    }
+    rc = hs_blob_find(file, &name, &dataset, err);
+    if (rc == H5STORE_OK && H5Olink(dataset, kept, id, H5P_DEFAULT, H5P_DEFAULT) < 0)
+        rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot keep blob %s", id);
+    return rc;
+}
+
+static int
+commit_op(hs_container *c, hid_t file, const batch_op *op, hs_id_list *orphans, h5store_err *err)
+{
+    h5store_item_spec spec = {op->collection, op->key,   op->output,    op->output_size,
+                              op->text,       op->links, op->link_count};
+    int rc;
+
+    switch (op->kind) {
+    case SET_ITEM:
+        rc = hs_item_remove(c, file, op->collection, op->key, orphans, err);
+        return rc < 0 ? rc : hs_item_create(c, file, &spec, err);
+    case SET_METADATA:
+        return hs_item_set_metadata(c, file, op->collection, op->key,
+                                    op->text != NULL ? op->text : "{}", err);
+    case SET_SOURCE:
+        return hs_item_set_source(c, file, op->collection, op->text, err);
+    case REMOVE:
+        return op->key != NULL
+                   ? hs_item_remove(c, file, op->collection, op->key, orphans, err)
+                   : hs_item_remove_collection(c, file, op->collection, orphans, err);
+    case KEEP:
+    case DISCARD:
+        return commit_keep(c, file, op->key, op->kind == KEEP, orphans, err);
+    }
+    return H5STORE_OK;
+}
+
+/* Everything inside the scope.  *dropped: a blob went. */
+static int
+commit_all(const hs_batch *batch, hid_t file, hs_wal_blob *log, size_t *logged, bool *dropped,
+           h5store_err *err)
+{
+    hs_container *c = batch->container;
+    hs_id_list orphans = {0};
+    bool flag;
+    int rc = H5STORE_OK;
+
+    *logged = 0;
+    for (size_t i = 0; rc == H5STORE_OK && i < batch->put_count; i++) {
+        const batch_put *put = batch->puts[i];
+
+        rc = commit_put(c, file, put, &flag, err);
+        if (rc == H5STORE_OK && flag)
+            log[(*logged)++] = (hs_wal_blob){put->id, put->extent};
+        if (rc == H5STORE_OK)
+            rc = hs_id_list_add(&orphans, &put->id, err);
+    }
+    for (size_t i = 0; rc == H5STORE_OK && i < batch->op_count; i++)
+        rc = commit_op(c, file, &batch->ops[i], &orphans, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < orphans.count; i++) {
+        rc = hs_blob_drop_unused(c, file, &orphans.ids[i], &flag, err);
+        *dropped = *dropped || (rc == H5STORE_OK && flag);
+    }
+    hs_id_list_release(&orphans);
+    return rc;
+}
+
+static bool
+batch_removes(const hs_batch *batch)
+{
+    for (size_t i = 0; i < batch->op_count; i++)
+        if (batch->ops[i].kind == REMOVE || batch->ops[i].kind == DISCARD)
+            return true;
+    return false;
+}
+
+int
+hs_batch_commit(hs_batch *batch, h5store_err *err)
+{
+    hs_container *c = batch->container;
+    HS_CLEANUP(hs_freep) hs_wal_blob *log = malloc((batch->put_count + 1) * sizeof *log);
+    bool dropped = false, now = batch_removes(batch);
+    size_t logged;
+    hid_t file;
+    int rc = H5STORE_OK;
+
+    if (log == NULL)
+        rc = hs_fail_nomem(err, batch->put_count * sizeof *log, "a batch");
+    if (rc == H5STORE_OK)
+        rc = hs_container_write_begin(c, &file, err);
+    if (rc < 0) {
+        hs_batch_abort(batch);
+        return rc;
+    }
+    rc = commit_all(batch, file, log, &logged, &dropped, err);
+    if (rc < 0) {
+        hs_container_abort(c);
+        hs_batch_abort(batch);
+        return rc;
+    }
+    rc = hs_container_commit(c, log, logged, err);
+    batch_unpin(batch);
+    batch_free(batch);
+    /* The commit stands; that space comes back late is no failure. */
+    if (rc == H5STORE_OK && dropped && now && hs_container_checkpoint(c, false, NULL) == H5STORE_OK)
+        (void)hs_extent_reclaim(c, NULL);
+    return rc;
+}
+
+void
+hs_batch_abort(hs_batch *batch)
+{
+    bool written = false;
+
+    for (size_t i = 0; i < batch->put_count; i++)
+        written = written || (batch->puts[i]->state == PUT_WRITTEN &&
+                              batch->puts[i]->extent.length > 0);
+    batch_unpin(batch);
+    if (written)
+        (void)hs_extent_reclaim(batch->container, NULL);
+    batch_free(batch);
+}

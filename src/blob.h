@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Blobs inside a scope: the datasets under /blobs, what they say, and how they come and go.
+ * FORMAT.md, "Blobs", is the specification.
+ *
+ * A blob's references are its hard links: one in /blobs, the rest from items and /kept.
+ * HDF5's own count is the count.
+ */
+#ifndef HS_BLOB_H
+#define HS_BLOB_H
+
+#include "array.h"
+#include "container.h"
+#include "digest.h"
+#include <h5store/blob.h>
+
+/* What a dataset under /blobs says.  dtype is owned; release with hs_blob_release. */
+typedef struct hs_blob {
+    h5store_blob_info info; /* info.array.dtype points to dtype */
+    char *dtype;
+    uint64_t sum;           /* the checksum, digest.h */
+    bool damaged;           /* a reader found other bytes than were put */
+    hs_extent extent;       /* length 0: the bytes are inline */
+    uint8_t inline_bytes[HS_ARRAY_INLINE];
+} hs_blob;
+
+void hs_blob_release(hs_blob *blob);
+
+/* ---- in any scope ----------------------------------------------------- */
+
+/* Open the dataset of a blob.  NOT_FOUND without a message's cost when @p err is NULL. */
+int hs_blob_find(hid_t file, const h5store_id *id, hid_t *dataset, h5store_err *err);
+
+/* Read all that an open dataset says, checking that it is consistent.  DAMAGED if not. */
+int hs_blob_describe(hs_container *container, hid_t dataset, hs_blob *blob, h5store_err *err);
+
+/* Only the id, the bytes, and the number of links (the one in /blobs included). */
+typedef struct hs_blob_brief {
+    h5store_id id;
+    uint64_t nbytes;
+    uint64_t links;
+} hs_blob_brief;
+int hs_blob_brief_of(hid_t dataset, hs_blob_brief *brief, h5store_err *err);
+
+/* ---- in a write scope ------------------------------------------------- */
+
+/*
+ * Make the dataset.  Its bytes are in @p extent already (which is loose, and becomes used),
+ * or, for an inline layout, at array->data.
+ */
+int hs_blob_create(hs_container *container, hid_t file, const h5store_id *id,
+                   const h5store_array *array, const hs_layout *layout, hs_extent extent,
+                   uint64_t sum, h5store_err *err);
+
+/* Take a blob away if /blobs has its only link; its extent becomes loose. */
+int hs_blob_drop_unused(hs_container *container, hid_t file, const h5store_id *id,
+                        bool *dropped, h5store_err *err);
+
+/* Note that a reader found other bytes than were put. */
+int hs_blob_mark(hid_t dataset, h5store_err *err);
+
+/* Its bytes were written again: clear the note, and set what lies in HDF5's hands. */
+int hs_blob_mend(hid_t dataset, const h5store_array *array, const hs_layout *layout, uint64_t sum,
+                 h5store_err *err);
+
+/* "/blobs/3f/3fa9..." */
+#define HS_BLOB_PATH_SIZE 80
+void hs_blob_path(const h5store_id *id, char path[HS_BLOB_PATH_SIZE]);
+
+#endif

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Items and collections; see item.h.
+ *
+ * The text of metadata and source and the bytes of the output are compact datasets and
+ * attributes, that is, HDF5 metadata, which the log commits with the rest; what is too
+ * large for an object header (64 KiB) becomes a contiguous dataset, whose bytes take the
+ * same way.  Outputs of more than some tens of KiB are better stored as blobs.
+ */
+#include "item.h"
+#include "h5util.h"
+#include <assert.h>
+#include <stdio.h>
+
+#define ITEM_COMPACT_MOST 32000u
+#define ITEM_OUTPUT_MOST ((size_t)256 * 1024 * 1024)
+#define ITEM_INDEX_TEXT 24
+
+static void
+item_index_name(size_t index, char name[ITEM_INDEX_TEXT])
+{
+    snprintf(name, ITEM_INDEX_TEXT, "%zu", index);
+}
+
+int
+hs_item_find(hid_t file, const char *collection, const char *key, hid_t *group, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    int rc = hs_item_path(collection, key, &path, err);
+
+    if (rc < 0)
+        return rc;
+    *group = H5Gopen2(file, path, H5P_DEFAULT);
+    if (*group >= 0)
+        return H5STORE_OK;
+    (void)H5Eclear2(H5E_DEFAULT);
+    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
+}
+
+int
+hs_item_count_links(hid_t item, size_t *count, h5store_err *err)
+{
+    H5G_info_t info;
+
+    /* Members beside the links: metadata and output. */
+    if (H5Gget_info(item, &info) < 0 || info.nlinks < 2)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item lacks its metadata or output");
+    *count = (size_t)info.nlinks - 2;
+    return H5STORE_OK;
+}
+
+int
+hs_item_open_link(hid_t item, size_t index, hid_t *dataset, h5store_err *err)
+{
+    char name[ITEM_INDEX_TEXT];
+
+    item_index_name(index, name);
+    *dataset = H5Dopen2(item, name, H5P_DEFAULT);
+    if (*dataset < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "link %s of an item leads nowhere", name);
+    return H5STORE_OK;
+}
+
+/* ---- members ---------------------------------------------------------- */
+
+static int
+item_open_member(hid_t item, const char *name, hid_t *dataset, uint64_t *size, h5store_err *err)
+{
+    *dataset = H5Dopen2(item, name, H5P_DEFAULT);
+    if (*dataset < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item has no '%s'", name);
+    *size = H5Dget_storage_size(*dataset);
+    if (*size > ITEM_OUTPUT_MOST)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "the '%s' of an item has %llu bytes", name,
+                       (unsigned long long)*size);
+    return H5STORE_OK;
+}
+
+/* All bytes of a member, with a zero behind them. */
+static int
+item_read_member(hs_container *c, hid_t item, const char *name, uint8_t **bytes, size_t *size,
+                 h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
+    HS_CLEANUP(hs_freep) uint8_t *copy = NULL;
+    uint64_t length;
+    hssize_t points;
+    int rc = item_open_member(item, name, &dataset, &length, err);
+
+    if (rc < 0)
+        return rc;
+    type = H5Dget_type(dataset);
+    space = H5Dget_space(dataset);
+    points = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+    if (type < 0 || points < 0 || H5Tis_variable_str(type) > 0 ||
+        (uint64_t)points * H5Tget_size(type) != length)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the '%s' of an item is not bytes", name);
+    copy = malloc((size_t)length + 1);
+    if (copy == NULL)
+        return hs_fail_nomem(err, length + 1, "an item");
+    copy[length] = '\0';
+    if (length > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, copy) < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_DAMAGED,
+                                      "the '%s' of an item cannot be read", name);
+    *bytes = hs_take(&copy);
+    *size = (size_t)length;
+    return H5STORE_OK;
+}
+
+int
+hs_item_read_output(hs_container *c, hid_t item, uint8_t **output, size_t *size, h5store_err *err)
+{
+    return item_read_member(c, item, "output", output, size, err);
+}
+
+int
+hs_item_read_metadata(hs_container *c, hid_t item, char **metadata, h5store_err *err)
+{
+    uint8_t *bytes;
+    size_t size;
+    int rc = item_read_member(c, item, "metadata", &bytes, &size, err);
+
+    if (rc == H5STORE_OK)
+        *metadata = (char *)bytes;
+    return rc;
+}
+
+int
+hs_item_sizes(hid_t item, uint64_t *output, uint64_t *metadata, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_dataset) hid_t first = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_dataset) hid_t second = H5I_INVALID_HID;
+    int rc = item_open_member(item, "output", &first, output, err);
+
+    return rc < 0 ? rc : item_open_member(item, "metadata", &second, metadata, err);
+}
+
+int
+hs_item_read_source(hid_t collection, char **text, h5store_err *err)
+{
+    htri_t has = H5Aexists(collection, "source");
+
+    if (has < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "a collection cannot be read");
+    if (has == 0)
+        return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "the collection has no source text");
+    return hs_h5_read_text(collection, "source", ITEM_OUTPUT_MOST, text, err);
+}
+
+/* ---- making ----------------------------------------------------------- */
+
+static int
+item_write_member(hs_container *c, hid_t item, const char *name, hid_t type, hid_t space,
+                  const void *bytes, size_t size, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    H5D_layout_t layout = size <= ITEM_COMPACT_MOST ? H5D_COMPACT : H5D_CONTIGUOUS;
+
+    if (creation < 0 || H5Pset_layout(creation, layout) < 0 ||
+        H5Pset_obj_track_times(creation, false) < 0 ||
+        H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe the '%s' of an item", name);
+    dataset = H5Dcreate2(item, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    if (dataset < 0 ||
+        (size > 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes) < 0))
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot write the '%s' of an item",
+                                      name);
+    return H5STORE_OK;
+}
+
+static int
+item_write_output(hs_container *c, hid_t item, const void *output, size_t size, h5store_err *err)
+{
+    hsize_t dims = size;
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5Screate_simple(1, &dims, NULL);
+
+    if (space < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe the output of an item");
+    return item_write_member(c, item, "output", H5T_STD_U8LE, space, output, size, err);
+}
+
+static int
+item_write_metadata(hs_container *c, hid_t item, const char *metadata, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5Screate(H5S_SCALAR);
+    HS_CLEANUP(hs_h5_close_type) hid_t type = H5Tcopy(H5T_C_S1);
+    size_t size = strlen(metadata);
+
+    if (size == 0) /* HDF5 has no text of no bytes */
+        metadata = "{}", size = 2;
+    if (space < 0 || type < 0 || H5Tset_size(type, size) < 0 ||
+        H5Tset_cset(type, H5T_CSET_UTF8) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe the metadata of an item");
+    return item_write_member(c, item, "metadata", type, space, metadata, size, err);
+}
+
+static int
+item_link(hs_container *c, hid_t file, hid_t item, const h5store_id *id, size_t index,
+          h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    hs_counters *counters = &hs_container_space(c)->counters;
+    char name[ITEM_INDEX_TEXT];
+    hs_blob_brief brief;
+    int rc = hs_blob_find(file, id, &dataset, err);
+
+    if (rc < 0)
+        return rc;
+    item_index_name(index, name);
+    if (H5Olink(dataset, item, name, H5P_DEFAULT, H5P_DEFAULT) < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot make link %s of an item",
+                                      name);
+    rc = hs_blob_brief_of(dataset, &brief, err);
+    if (rc < 0)
+        return rc;
+    counters->links++;
+    counters->linked_bytes += brief.nbytes;
+    return H5STORE_OK;
+}
+
+int
+hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
+    int rc = hs_item_path(spec->collection, spec->key, &path, err);
+
+    if (rc == H5STORE_OK && spec->output_size > ITEM_OUTPUT_MOST)
+        rc = hs_fail(err, H5STORE_E_INVALID, 0,
+                     "an output of %zu bytes is too large for an item; store it as an array",
+                     spec->output_size);
+    if (rc == H5STORE_OK)
+        rc = hs_h5_link_list(&links, err);
+    if (rc < 0)
+        return rc;
+    item = H5Gcreate2(file, path, links, H5P_DEFAULT, H5P_DEFAULT);
+    if (item < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create item '%s'", path);
+    rc = item_write_metadata(c, item, spec->metadata != NULL ? spec->metadata : "{}", err);
+    if (rc == H5STORE_OK)
+        rc = item_write_output(c, item, spec->output, spec->output_size, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < spec->link_count; i++)
+        rc = item_link(c, file, item, &spec->links[i], i, err);
+    if (rc < 0)
+        return hs_prefix(err, rc, "item '%s'", path);
+    hs_container_space(c)->counters.items++;
+    return H5STORE_OK;
+}
+
+int
+hs_item_set_metadata(hs_container *c, hid_t file, const char *collection, const char *key,
+                     const char *metadata, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
+    int rc = hs_item_find(file, collection, key, &item, err);
+
+    if (rc == H5STORE_E_NOT_FOUND)
+        return H5STORE_OK;
+    if (rc < 0)
+        return rc;
+    if (H5Ldelete(item, "metadata", H5P_DEFAULT) < 0)
+        (void)H5Eclear2(H5E_DEFAULT); /* it had none: that is mended now */
+    return item_write_metadata(c, item, metadata, err);
+}
+
+int
+hs_item_set_source(hs_container *c, hid_t file, const char *collection, const char *text,
+                   h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+    int rc = hs_item_find(file, collection, NULL, &group, err);
+
+    if (rc == H5STORE_E_NOT_FOUND) {
+        rc = hs_item_path(collection, NULL, &path, err);
+        if (rc == H5STORE_OK)
+            rc = hs_h5_link_list(&links, err);
+        if (rc < 0)
+            return rc;
+        group = H5Gcreate2(file, path, links, H5P_DEFAULT, H5P_DEFAULT);
+        if (group < 0)
+            rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create collection '%s'",
+                                        path);
+    }
+    if (rc < 0 || text == NULL)
+        return rc;
+    return hs_h5_write_text(group, "source", text, err);
+}
+
+/* ---- removing --------------------------------------------------------- */
+
+/* Note what an item links to, before it goes. */
+static int
+item_give_up(hs_container *c, hid_t item, hs_id_list *orphans, h5store_err *err)
+{
+    hs_counters *counters = &hs_container_space(c)->counters;
+    size_t count = 0;
+    int rc = hs_item_count_links(item, &count, NULL);
+
+    counters->items -= hs_min(counters->items, 1);
+    if (rc < 0)
+        return H5STORE_OK; /* damaged: it goes; verify finds what it leaves behind */
+    for (size_t i = 0; i < count; i++) {
+        HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+        hs_blob_brief brief;
+
+        if (hs_item_open_link(item, i, &dataset, NULL) < 0 ||
+            hs_blob_brief_of(dataset, &brief, NULL) < 0)
+            continue;
+        counters->links -= hs_min(counters->links, 1);
+        counters->linked_bytes -= hs_min(counters->linked_bytes, brief.nbytes);
+        rc = hs_id_list_add(orphans, &brief.id, err);
+        if (rc < 0)
+            return rc;
+    }
+    return H5STORE_OK;
+}
+
+/* All items of a collection's group and of the collections below it. */
+static int
+item_give_up_all(hs_container *c, hid_t group, bool in_fan, hs_id_list *orphans, int depth,
+                 h5store_err *err)
+{
+    hs_names names;
+    int rc;
+
+    if (depth > H5STORE_MAX_COLLECTION / 2)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "collections of '%s' lie too deep",
+                       hs_container_path(c));
+    rc = hs_names_read(group, &names, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
+        HS_CLEANUP(hs_h5_close_group) hid_t member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
+
+        if (member < 0)
+            (void)H5Eclear2(H5E_DEFAULT);
+        else if (in_fan)
+            rc = item_give_up(c, member, orphans, err);
+        else
+            rc = item_give_up_all(c, member, hs_item_is_fan(names.names[i]), orphans, depth + 1,
+                                  err);
+    }
+    hs_names_release(&names);
+    return rc;
+}
+
+int
+hs_item_remove(hs_container *c, hid_t file, const char *collection, const char *key,
+               hs_id_list *orphans, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
+    int rc = hs_item_find(file, collection, key, &item, NULL);
+
+    if (rc == H5STORE_E_NOT_FOUND)
+        return H5STORE_OK;
+    rc = item_give_up(c, item, orphans, err);
+    if (rc == H5STORE_OK)
+        rc = hs_item_path(collection, key, &path, err);
+    if (rc < 0)
+        return rc;
+    hs_h5_close_group(&item);
+    if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove item '%s'", path);
+    return H5STORE_OK;
+}
+
+int
+hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
+                          hs_id_list *orphans, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+    int rc = hs_item_find(file, collection, NULL, &group, NULL);
+
+    if (rc == H5STORE_E_NOT_FOUND)
+        return H5STORE_OK;
+    rc = item_give_up_all(c, group, false, orphans, 0, err);
+    if (rc == H5STORE_OK)
+        rc = hs_item_path(collection, NULL, &path, err);
+    if (rc < 0)
+        return rc;
+    hs_h5_close_group(&group);
+    if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove collection '%s'",
+                                      path);
+    if (collection != NULL)
+        return H5STORE_OK;
+    group = H5Gcreate2(file, path, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    return group < 0 ? hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create '%s'", path)
+                     : H5STORE_OK;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names of items and collections, and lists of names and ids; see item.h.
+ *
+ * A component of a collection or a key stands in the file as it is, but for its first byte,
+ * which is written as %XX when it is '#' (that marks the groups which hold items), '%', or
+ * the only byte and a dot (HDF5 takes "." for the group itself).
+ */
+#include "h5util.h"
+#include "item.h"
+#include "vfd_compat.h"
+#include <stdio.h>
+
+static bool
+item_is_plain(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '-';
+}
+
+bool
+hs_item_is_fan(const char *name)
+{
+    return name[0] == '#';
+}
+
+int
+hs_item_check_names(const char *collection, const char *key, h5store_err *err)
+{
+    size_t length = strlen(collection);
+
+    if (length == 0 || length > H5STORE_MAX_COLLECTION)
+        return hs_fail(err, H5STORE_E_INVALID, 0,
+                       "a collection's name has 1 to %d bytes, not %zu", H5STORE_MAX_COLLECTION,
+                       length);
+    if (collection[0] == '/' || collection[length - 1] == '/' || strstr(collection, "//") != NULL)
+        return hs_fail(err, H5STORE_E_INVALID, 0,
+                       "the collection '%s' has an empty component; join non-empty ones by '/'",
+                       collection);
+    if (key == NULL)
+        return H5STORE_OK;
+    length = strlen(key);
+    if (length == 0 || length > H5STORE_MAX_KEY || strchr(key, '/') != NULL)
+        return hs_fail(err, H5STORE_E_INVALID, 0,
+                       "the key '%s' must have 1 to %d bytes and no '/'", key, H5STORE_MAX_KEY);
+    return H5STORE_OK;
+}
+
+/* Append a component of @p length bytes with a slash before it. */
+static char *
+item_append(char *out, const char *component, size_t length)
+{
+    *out++ = '/';
+    if (component[0] == '#' || component[0] == '%' || (length == 1 && component[0] == '.')) {
+        out += sprintf(out, "%%%02X", (unsigned char)component[0]);
+        component++;
+        length--;
+    }
+    memcpy(out, component, length);
+    return out + length;
+}
+
+int
+hs_item_path(const char *collection, const char *key, char **path, h5store_err *err)
+{
+    size_t room = sizeof "/items" + 16;
+    char *start, *out;
+
+    /* In the worst case each component is one byte that becomes three. */
+    room += collection != NULL ? 3 * strlen(collection) + 3 : 0;
+    room += key != NULL ? 3 * strlen(key) + 3 : 0;
+    start = out = malloc(room);
+    if (start == NULL)
+        return hs_fail_nomem(err, room, "a path");
+    out += sprintf(out, "/items");
+    while (collection != NULL && *collection != '\0') {
+        size_t length = strcspn(collection, "/");
+
+        out = item_append(out, collection, length);
+        collection += length + (collection[length] == '/');
+    }
+    if (key != NULL) {
+        if (item_is_plain(key[0]) && item_is_plain(key[1]))
+            out += sprintf(out, "/#%.2s", key);
+        else
+            out += sprintf(out, "/#+");
+        out = item_append(out, key, strlen(key));
+    }
+    *out = '\0';
+    *path = start;
+    return H5STORE_OK;
+}
+
+int
+hs_item_unescape(const char *component, char **name, h5store_err *err)
+{
+    unsigned byte;
+    char *copy = strdup(component);
+
+    if (copy == NULL)
+        return hs_fail_nomem(err, strlen(component), "a name");
+    if (copy[0] == '%' && sscanf(copy + 1, "%2X", &byte) == 1 && strlen(copy) >= 3) {
+        copy[0] = (char)byte;
+        memmove(copy + 1, copy + 3, strlen(copy + 3) + 1);
+    }
+    *name = copy;
+    return H5STORE_OK;
+}
+
+int
+hs_item_join(const char *collection, const char *name, char **path, h5store_err *err)
+{
+    size_t room = (collection != NULL ? strlen(collection) + 1 : 0) + strlen(name) + 1;
+    char *joined = malloc(room);
+
+    if (joined == NULL)
+        return hs_fail_nomem(err, room, "a path");
+    snprintf(joined, room, "%s%s%s", collection != NULL ? collection : "",
+             collection != NULL ? "/" : "", name);
+    *path = joined;
+    return H5STORE_OK;
+}
+
+/* ---- lists ------------------------------------------------------------ */
+
+int
+hs_id_list_add(hs_id_list *list, const h5store_id *id, h5store_err *err)
+{
+    if (list->count == list->room) {
+        size_t room = list->room ? list->room * 2 : 16;
+        h5store_id *ids = realloc(list->ids, room * sizeof *ids);
+
+        if (ids == NULL)
+            return hs_fail_nomem(err, room * sizeof *ids, "a list of blobs");
+        list->ids = ids;
+        list->room = room;
+    }
+    list->ids[list->count++] = *id;
+    return H5STORE_OK;
+}
+
+void
+hs_id_list_release(hs_id_list *list)
+{
+    free(list->ids);
+    memset(list, 0, sizeof *list);
+}
+
+void
+hs_names_release(hs_names *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        free(names->names[i]);
+    free(names->names);
+    memset(names, 0, sizeof *names);
+}
+
+static herr_t
+names_add(hid_t group HS_UNUSED, const char *name, const hs_link_info *info HS_UNUSED, void *data)
+{
+    hs_names *names = data;
+
+    if (names->count == names->room) {
+        size_t room = names->room ? names->room * 2 : 16;
+        char **list = realloc(names->names, room * sizeof *list);
+
+        if (list == NULL)
+            return -1;
+        names->names = list;
+        names->room = room;
+    }
+    names->names[names->count] = strdup(name);
+    return names->names[names->count] == NULL ? -1 : (names->count++, 0);
+}
+
+int
+hs_names_read(hid_t group, hs_names *names, h5store_err *err)
+{
+    hsize_t position = 0;
+
+    memset(names, 0, sizeof *names);
+    if (hs_link_iterate(group, H5_INDEX_NAME, H5_ITER_INC, &position, names_add, names) >= 0)
+        return H5STORE_OK;
+    hs_names_release(names);
+    return hs_h5_fail(err, H5STORE_E_DAMAGED, "the members of a group cannot be listed");
+}

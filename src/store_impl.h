@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handle behind the public API, for the store_*.c files alone.
+ *
+ * An h5store counts two things: calls that are inside it, for which closing waits, and
+ * objects made from it (blobs, items, batches, cursors), which keep the container in
+ * memory until the last of them is released, but do not keep it open for calls.
+ */
+#ifndef HS_STORE_IMPL_H
+#define HS_STORE_IMPL_H
+
+#include "container.h"
+#include "reader.h"
+#include <h5store/h5store.h>
+#include <pthread.h>
+
+struct h5store {
+    hs_container *container;
+    pthread_mutex_t mutex;
+    pthread_cond_t idle;
+    unsigned inside;  /* calls */
+    unsigned objects; /* and 1 for the handle until it is closed */
+    bool closing;
+};
+
+struct h5store_blob {
+    h5store *store;
+    hs_blob blob;
+    bool owned_by_item; /* released with its item, pin and all */
+    void *address;      /* of the mapping, or NULL */
+};
+
+/* Begin and end a call: E_INVALID for NULL, E_FORKED, E_CLOSED. */
+int hs_store_enter(h5store *store, h5store_err *err);
+void hs_store_leave(h5store *store);
+
+/* An object of the store comes or goes; the last to go releases the container. */
+void hs_store_hold(h5store *store);
+void hs_store_let_go(h5store *store);
+
+/* Shared argument check: E_INVALID, naming the function, unless all are given. */
+int hs_store_need(bool given, const char *function, h5store_err *err);
+
+#endif
