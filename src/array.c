@@ -119,8 +119,7 @@ layout_dims(const h5store_array *array, hs_layout *layout)
 {
     layout->rank = array->rank;
     for (int i = 0; i < array->rank; i++)
-        layout->dims[i] =
-            array->shape[array->order == H5STORE_ORDER_F ? array->rank - 1 - i : i];
+        layout->dims[i] = array->shape[array->order == H5STORE_ORDER_F ? array->rank - 1 - i : i];
 }
 
 static void

@@ -43,7 +43,7 @@ int hs_array_layout(const h5store_array *array, size_t itemsize, hs_layout *layo
  * The same for arrays that are chunked, with the sizes in bytes that a chunk should and may
  * have.  One element may be larger than both.  The array has elements and they have bytes.
  */
-int hs_array_layout_for(const h5store_array *array, size_t itemsize, uint64_t target,
-                        uint64_t most, hs_layout *layout, h5store_err *err);
+int hs_array_layout_for(const h5store_array *array, size_t itemsize, uint64_t target, uint64_t most,
+                        hs_layout *layout, h5store_err *err);
 
 #endif

@@ -3,7 +3,8 @@
  * See batch.h.
  *
  * A PUT hashes the array, looks for the name, and if it is not there reserves an extent and
- * writes the bytes.  All of that is outside the commit, and outside locks but for moments.
+ * writes the bytes; a large array that is probably new (probe.h) is written while it is
+ * hashed.  All of that is outside the commit, and outside locks but for moments.
  * What it found then may have changed when the batch commits:
  *
  *   written, and still absent     the dataset is made over the extent
@@ -23,6 +24,9 @@
 #include "h5util.h"
 #include "reader.h"
 #include <stdio.h>
+
+/* Below this hashing takes less time than reserving: look first. */
+#define PUT_OVERLAP_LEAST ((uint64_t)1024 * 1024)
 
 typedef enum put_state { PUT_WRITTEN, PUT_FOUND, PUT_MENDED } put_state;
 
@@ -138,7 +142,7 @@ batch_grow(void *array, size_t count, size_t *room, size_t size, h5store_err *er
 /* ---- putting ---------------------------------------------------------- */
 
 static int
-put_describe(batch_put *put, const h5store_array *array, int threads, h5store_err *err)
+put_describe(batch_put *put, const h5store_array *array, h5store_err *err)
 {
     size_t itemsize;
     int rc = hs_array_check(array, true, err);
@@ -152,17 +156,58 @@ put_describe(batch_put *put, const h5store_array *array, int threads, h5store_er
     if (put->array.dtype == NULL)
         return hs_fail_nomem(err, strlen(array->dtype), "a dtype");
     rc = h5store_dtype_itemsize(array->dtype, &itemsize, err);
-    if (rc == H5STORE_OK)
-        rc = hs_array_layout(&put->array, itemsize, &put->layout, err);
-    if (rc < 0)
-        return rc;
-    put->array.data = array->data;
-    rc = hs_digest_array(&put->array, threads, &put->id, &put->sum, err);
-    put->array.data = NULL;
-    return rc;
+    return rc < 0 ? rc : hs_array_layout(&put->array, itemsize, &put->layout, err);
 }
 
-/* Is it in the container?  Then its extent is pinned, and *found tells how it was. */
+static int
+put_reserve(hs_container *c, batch_put *put, h5store_err *err)
+{
+    return hs_extent_reserve(c, put->layout.extent, &put->extent, err);
+}
+
+static void
+put_abandon(hs_container *c, batch_put *put)
+{
+    if (put->extent.length > 0)
+        hs_extent_abandon(c, put->extent);
+    put->extent.length = 0;
+}
+
+/*
+ * Name and checksum.  An array that is probably new is written meanwhile (then it has an
+ * extent afterwards); one that is small, or that this process probably put before, is not.
+ */
+static int
+put_digest(hs_container *c, batch_put *put, const void *data, h5store_err *err)
+{
+    HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
+    h5store_array array = put->array;
+    uint64_t probe;
+    int rc;
+
+    array.data = data;
+    if (array.nbytes < PUT_OVERLAP_LEAST)
+        return hs_digest_array(&array, 1, &put->id, &put->sum, err);
+    probe = hs_probe_of(&array);
+    if (hs_probe_seen(hs_container_probes(c), probe))
+        return hs_digest_array(&array, hs_container_threads(c), &put->id, &put->sum, err);
+    rc = hs_tree_new(array.nbytes, &tree, err);
+    if (rc == H5STORE_OK)
+        rc = put_reserve(c, put, err);
+    if (rc == H5STORE_OK)
+        rc = hs_extent_write(c, put->extent, data, array.nbytes, tree, err);
+    if (rc == H5STORE_OK)
+        rc = hs_tree_id(tree, &array, &put->id, err);
+    if (rc < 0) {
+        put_abandon(c, put);
+        return rc;
+    }
+    put->sum = hs_tree_sum(tree);
+    hs_probe_note(hs_container_probes(c), probe);
+    return H5STORE_OK;
+}
+
+/* Is it in the container?  Then its extent is pinned, and the one we have is given up. */
 static int
 put_look(hs_container *c, batch_put *put, bool *found, h5store_err *err)
 {
@@ -174,16 +219,19 @@ put_look(hs_container *c, batch_put *put, bool *found, h5store_err *err)
         return H5STORE_OK; /* metadata that cannot be read is replaced at commit */
     if (rc < 0)
         return rc;
+    put_abandon(c, put);
     put->extent = blob.extent;
     put->state = blob.damaged ? PUT_MENDED : PUT_FOUND;
     hs_blob_release(&blob); /* the pin is ours now */
     return H5STORE_OK;
 }
 
+/* See to it that the bytes are in the put's extent, or inline. */
 static int
-put_bytes(hs_container *c, batch_put *put, const void *data, bool found, h5store_err *err)
+put_bytes(hs_container *c, batch_put *put, const void *data, h5store_err *err)
 {
     uint64_t size = put->array.nbytes;
+    bool written = put->state == PUT_WRITTEN && put->extent.length > 0;
     int rc = H5STORE_OK;
 
     if (put->layout.kind == HS_LAYOUT_COMPACT) {
@@ -192,19 +240,30 @@ put_bytes(hs_container *c, batch_put *put, const void *data, bool found, h5store
         put->array.data = put->inline_bytes;
         return H5STORE_OK;
     }
-    if (found && put->state == PUT_FOUND)
+    if (put->state == PUT_FOUND)
         return H5STORE_OK;
-    if (!found)
-        rc = hs_extent_reserve(c, put->layout.extent, &put->extent, err);
-    if (rc < 0)
-        return rc;
-    rc = hs_extent_write(c, put->extent, data, size, err);
+    if (put->extent.length == 0)
+        rc = put_reserve(c, put, err);
+    if (rc == H5STORE_OK && !written)
+        rc = hs_extent_write(c, put->extent, data, size, NULL, err);
     if (rc == H5STORE_OK && hs_container_is_power_safe(c))
         rc = hs_container_sync_data(c, err);
-    if (rc < 0 && !found) {
-        hs_extent_abandon(c, put->extent);
-        put->extent.length = 0;
-    }
+    return rc;
+}
+
+/* Everything but noting it in the batch; on failure nothing is pinned or reserved. */
+static int
+put_array(hs_container *c, batch_put *put, const h5store_array *array, bool *found,
+          h5store_err *err)
+{
+    int rc = put_look(c, put, found, err);
+
+    if (rc == H5STORE_OK)
+        rc = put_bytes(c, put, array->data, err);
+    if (rc < 0 && *found && put->extent.length > 0)
+        hs_container_unpin(c, put->extent);
+    else if (rc < 0)
+        put_abandon(c, put);
     return rc;
 }
 
@@ -218,25 +277,23 @@ hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5stor
 
     if (put == NULL)
         return hs_fail_nomem(err, sizeof *put, "a batch");
-    rc = put_describe(put, array, hs_container_threads(c), err);
+    rc = put_describe(put, array, err);
     if (rc == H5STORE_OK)
         rc = batch_grow(&batch->puts, batch->put_count, &batch->put_room, sizeof *batch->puts,
                         err);
+    if (rc == H5STORE_OK)
+        rc = put_digest(c, put, array->data, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < batch->put_count; i++)
         if (h5store_id_equal(&batch->puts[i]->id, &put->id)) {
-            *id = put->id;
+            put_abandon(c, put);
+            *id = batch->puts[i]->id;
             return H5STORE_EXISTS;
         }
-    rc = put_look(c, put, &found, err);
-    if (rc == H5STORE_OK)
-        rc = put_bytes(c, put, array->data, found, err);
-    if (rc < 0) {
-        if (put->extent.length > 0)
-            hs_container_unpin(c, put->extent);
+    rc = put_array(c, put, array, &found, err);
+    if (rc < 0)
         return rc;
-    }
     *id = put->id;
     batch->puts[batch->put_count++] = put;
     put = NULL;

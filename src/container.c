@@ -589,6 +589,12 @@ hs_container_fd(const hs_container *c)
     return c->fd;
 }
 
+hs_probes *
+hs_container_probes(hs_container *c)
+{
+    return &c->probes;
+}
+
 int
 hs_container_threads(const hs_container *c)
 {

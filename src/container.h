@@ -10,6 +10,7 @@
 #ifndef HS_CONTAINER_H
 #define HS_CONTAINER_H
 
+#include "probe.h"
 #include "space.h"
 #include "wal.h"
 #include <h5store/store.h>
@@ -112,6 +113,7 @@ int hs_container_sync_data(hs_container *container, h5store_err *err);
 const char *hs_container_path(const hs_container *container);
 int hs_container_fd(const hs_container *container);
 int hs_container_threads(const hs_container *container);
+hs_probes *hs_container_probes(hs_container *container);
 uint64_t hs_container_deadline(const hs_container *container); /* of a wait that begins now */
 bool hs_container_is_read_only(const hs_container *container);
 bool hs_container_is_power_safe(const hs_container *container);

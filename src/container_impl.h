@@ -33,6 +33,7 @@ struct hs_container {
     uint64_t timeout; /* nanoseconds */
     int threads;
     hs_stamp stamp;
+    hs_probes probes; /* locks itself */
 
     /* Guarded by the mutex, and across processes by the roles of LOCKING.md. */
     pthread_mutex_t mutex;

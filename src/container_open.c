@@ -494,6 +494,20 @@ hs_container_open(const char *path, const h5store_options *options, hs_container
     return H5STORE_OK;
 }
 
+/* Is the log that we have open the one at its path?  After the container was deleted or set
+ * aside, that may be the log of another one. */
+static bool
+container_log_is_at_path(const hs_container *c)
+{
+    HS_CLEANUP(hs_os_closep) int fd = -1;
+    struct stat held, there;
+
+    return hs_os_open(c->log_path, O_RDONLY, &fd, NULL) == H5STORE_OK &&
+           hs_os_fstat(fd, c->log_path, &there, NULL) == H5STORE_OK &&
+           hs_os_fstat(c->log_fd, c->log_path, &held, NULL) == H5STORE_OK &&
+           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+}
+
 /* The last user applies the log, and removes it when nothing is left in it. */
 int
 hs_container_close(hs_container *c, h5store_err *err)
@@ -511,7 +525,8 @@ hs_container_close(hs_container *c, h5store_err *err)
         rc = hs_container_checkpoint(c, true, err); /* what reclaiming committed */
     if (rc == H5STORE_OK && container_enter(c, err) == H5STORE_OK) {
         if (hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL) == H5STORE_OK &&
-            container_catch_up(c, NULL) == H5STORE_OK && c->wal.tail == HS_WAL_RECORDS)
+            container_catch_up(c, NULL) == H5STORE_OK && c->wal.tail == HS_WAL_RECORDS &&
+            container_log_is_at_path(c))
             (void)hs_os_unlink(c->log_path, NULL);
         container_leave(c);
     }

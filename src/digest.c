@@ -17,6 +17,7 @@
 #endif
 #include "digest.h"
 #include "parallel.h"
+#include "sha_pair.h"
 #include <assert.h>
 #include <openssl/evp.h>
 #include <xxhash.h>
@@ -94,6 +95,35 @@ hs_tree_piece(hs_tree *tree, uint64_t index, const void *data, bool sha, bool su
     return H5STORE_OK;
 }
 
+/* SHA-256 of two whole pieces that follow each other. */
+static void
+digest_pair(hs_tree *tree, uint64_t index, const uint8_t *data)
+{
+    uint8_t *place = tree->shas + index * DIGEST_SHA_SIZE;
+
+    hs_sha_pair(data, data + HS_PIECE_SIZE, HS_PIECE_SIZE, place, place + DIGEST_SHA_SIZE);
+}
+
+int
+hs_tree_run(hs_tree *tree, uint64_t index, uint64_t count, const void *data, bool sha, bool sum,
+            h5store_err *err)
+{
+    const uint8_t *bytes = data;
+    bool pairs = sha && hs_sha_pair_available();
+    int rc = H5STORE_OK;
+
+    for (uint64_t i = 0; rc == H5STORE_OK && i < count;) {
+        bool pair = pairs && i + 1 < count &&
+                    (index + i + 2) * HS_PIECE_SIZE <= tree->nbytes;
+
+        if (pair)
+            digest_pair(tree, index + i, bytes + i * HS_PIECE_SIZE);
+        for (int end = pair ? 2 : 1; rc == H5STORE_OK && end > 0; end--, i++)
+            rc = hs_tree_piece(tree, index + i, bytes + i * HS_PIECE_SIZE, sha && !pair, sum, err);
+    }
+    return rc;
+}
+
 static void
 digest_free_context(EVP_MD_CTX **context)
 {
@@ -153,6 +183,9 @@ hs_tree_sum(const hs_tree *tree)
     return XXH3_64bits(tree->sums, (size_t)tree->pieces * DIGEST_SUM_SIZE);
 }
 
+/* Pieces of one step: a multiple of two, and in cache for both digests. */
+#define DIGEST_RUN 2u
+
 struct digest_job {
     hs_tree *tree;
     const uint8_t *data;
@@ -163,9 +196,10 @@ static int
 digest_step(void *context, uint64_t index, h5store_err *err)
 {
     const struct digest_job *job = context;
+    uint64_t first = index * DIGEST_RUN;
 
-    return hs_tree_piece(job->tree, index, job->data + index * HS_PIECE_SIZE, job->sha, job->sum,
-                         err);
+    return hs_tree_run(job->tree, first, hs_min(DIGEST_RUN, job->tree->pieces - first),
+                       job->data + first * HS_PIECE_SIZE, job->sha, job->sum, err);
 }
 
 int
@@ -179,8 +213,8 @@ hs_digest_array(const h5store_array *array, int threads, h5store_id *id, uint64_
     if (rc < 0)
         return rc;
     job.tree = tree;
-    rc = hs_parallel_for(tree->pieces, hs_parallel_threads(threads, array->nbytes), digest_step,
-                         &job, err);
+    rc = hs_parallel_for((tree->pieces + DIGEST_RUN - 1) / DIGEST_RUN,
+                         hs_parallel_threads(threads, array->nbytes), digest_step, &job, err);
     if (rc == H5STORE_OK && id != NULL)
         rc = hs_tree_id(tree, array, id, err);
     if (rc == H5STORE_OK && sum != NULL)

@@ -39,6 +39,14 @@ uint64_t hs_tree_pieces(const hs_tree *tree);
 int hs_tree_piece(hs_tree *tree, uint64_t index, const void *data, bool sha, bool sum,
                   h5store_err *err);
 
+/*
+ * The same for @p count pieces that lie one after the other at @p data.  Two whole pieces
+ * at a time are digested side by side where the machine can (sha_pair.h), which is the
+ * quicker way.
+ */
+int hs_tree_run(hs_tree *tree, uint64_t index, uint64_t count, const void *data, bool sha,
+                bool sum, h5store_err *err);
+
 /* When all pieces are done. */
 int hs_tree_id(const hs_tree *tree, const h5store_array *array, h5store_id *id, h5store_err *err);
 uint64_t hs_tree_sum(const hs_tree *tree);

@@ -90,8 +90,8 @@ dtype_build_integer(const hs_dtype *from, hid_t *type, h5store_err *err)
     hid_t made = H5Tcopy(natural[from->kind == HS_DTYPE_INT][power]);
 
     /* One byte has no order; h5py writes and finds little. */
-    if (made < 0 || (from->itemsize > 1 && from->big_endian &&
-                     H5Tset_order(made, H5T_ORDER_BE) < 0))
+    if (made < 0 ||
+        (from->itemsize > 1 && from->big_endian && H5Tset_order(made, H5T_ORDER_BE) < 0))
         return dtype_fail(err);
     *type = dtype_take(&made);
     return H5STORE_OK;
@@ -115,9 +115,7 @@ dtype_build_float(size_t size, bool big_endian, hid_t *type, h5store_err *err)
                        "floats of %zu bytes: the long double of this machine has %zu; convert "
                        "the array to '<f8'",
                        size, sizeof(long double));
-    made = H5Tcopy(size > 8    ? H5T_NATIVE_LDOUBLE
-                   : size == 8 ? H5T_IEEE_F64LE
-                               : H5T_IEEE_F32LE);
+    made = H5Tcopy(size > 8 ? H5T_NATIVE_LDOUBLE : size == 8 ? H5T_IEEE_F64LE : H5T_IEEE_F32LE);
     if (made < 0 || (size == 2 && !dtype_make_half(made)) ||
         H5Tset_order(made, big_endian ? H5T_ORDER_BE : H5T_ORDER_LE) < 0)
         return dtype_fail(err);

@@ -74,7 +74,7 @@ parse_nomem(const struct parser *p, size_t bytes)
 static bool
 code_is_unit(const char *at)
 {
-    static const char *const units[] = {"Y]", "M]",  "W]",  "D]",  "h]",  "m]", "s]",
+    static const char *const units[] = {"Y]",  "M]",  "W]",  "D]",  "h]",  "m]", "s]",
                                         "ms]", "us]", "ns]", "ps]", "fs]", "as]"};
     uint64_t count = 1;
 

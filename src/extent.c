@@ -60,18 +60,51 @@ hs_extent_abandon(hs_container *c, hs_extent extent)
     (void)hs_extent_reclaim(c, NULL);
 }
 
-int
-hs_extent_write(hs_container *c, hs_extent extent, const void *data, uint64_t size,
-                h5store_err *err)
+/* ---- writing ---------------------------------------------------------- */
+
+#define EXTENT_DIGEST_RUN 2u /* pieces: digested side by side */
+
+struct extent_put {
+    hs_container *container;
+    hs_extent extent;
+    const uint8_t *data;
+    uint64_t size;
+    hs_tree *tree;
+};
+
+/*
+ * Step 0 writes everything, the others digest.  One writer: buffered writes to one inode
+ * serialise, so more would only wait for each other.  It begins first and, when done, takes
+ * its part in digesting.
+ */
+static int
+extent_put_step(void *context, uint64_t index, h5store_err *err)
 {
+    const struct extent_put *put = context;
+    uint64_t first = (index - 1) * EXTENT_DIGEST_RUN;
     int rc = H5STORE_OK;
 
-    /* One writer: buffered writes to one inode serialise, so more would only wait. */
-    for (uint64_t done = 0; rc == H5STORE_OK && done < size; done += EXTENT_WRITE_STEP)
-        rc = hs_os_pwrite(hs_container_fd(c), hs_container_path(c), (const uint8_t *)data + done,
-                          (size_t)hs_min(size - done, EXTENT_WRITE_STEP), extent.address + done,
-                          err);
+    if (index > 0)
+        return hs_tree_run(put->tree, first,
+                           hs_min(EXTENT_DIGEST_RUN, hs_tree_pieces(put->tree) - first),
+                           put->data + first * HS_PIECE_SIZE, true, true, err);
+    for (uint64_t done = 0; rc == H5STORE_OK && done < put->size; done += EXTENT_WRITE_STEP)
+        rc = hs_os_pwrite(hs_container_fd(put->container), hs_container_path(put->container),
+                          put->data + done, (size_t)hs_min(put->size - done, EXTENT_WRITE_STEP),
+                          put->extent.address + done, err);
     return rc;
+}
+
+int
+hs_extent_write(hs_container *c, hs_extent extent, const void *data, uint64_t size, hs_tree *tree,
+                h5store_err *err)
+{
+    struct extent_put put = {c, extent, data, size, tree};
+    uint64_t pieces = tree != NULL ? hs_tree_pieces(tree) : 0;
+
+    return hs_parallel_for(1 + (pieces + EXTENT_DIGEST_RUN - 1) / EXTENT_DIGEST_RUN,
+                           tree != NULL ? hs_parallel_threads(hs_container_threads(c), size) : 1,
+                           extent_put_step, &put, err);
 }
 
 /* ---- reading ---------------------------------------------------------- */

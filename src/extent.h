@@ -20,9 +20,12 @@ int hs_extent_reserve(hs_container *container, uint64_t length, hs_extent *exten
 /* Give up a reservation that was not committed: its pin and its space. */
 void hs_extent_abandon(hs_container *container, hs_extent extent);
 
-/* Write @p size bytes at the beginning of an extent. */
+/*
+ * Write @p size bytes at the beginning of an extent.  With a @p tree its SHA-256 and XXH3 are
+ * taken meanwhile, by other threads.
+ */
 int hs_extent_write(hs_container *container, hs_extent extent, const void *data, uint64_t size,
-                    h5store_err *err);
+                    hs_tree *tree, h5store_err *err);
 
 /*
  * Read the first @p size bytes into @p buffer by several threads, taking the digests of

@@ -32,11 +32,13 @@
  * FAIRNESS.  Among those who poll, whoever releases a lock and wants it again at once wins
  * nearly always: it tries first, while the others sleep.  So nobody tries WRITE except who
  * holds NEXT, takes NEXT, then WRITE, then gives NEXT back.  Who releases WRITE finds NEXT
- * held by the one who waits, and is behind it.  (Trying WRITE directly first would save two
- * of four calls, about a microsecond, and would bring the old evil back.)  That leaves those
- * who wait for NEXT: they poll, so the one that polls most often has the best chance.  A
- * newcomer polls often, and one that had WRITE a moment ago must not count as one: it
- * begins with the longest pause (LOCK_RECENT).
+ * held by the one who waits, and is behind it.  Trying WRITE directly first would save two
+ * of four calls and bring the old evil back.  That leaves those who wait for NEXT: they
+ * poll, so the one that polls most often has the best chance.  A newcomer polls often, and
+ * one that had WRITE a moment ago must not count as one: it begins with the longest pause
+ * (LOCK_RECENT).  Eight processes that hold WRITE for 1 ms at a time, on two CPUs, had 216
+ * to 236 turns each in two seconds, 894 turns a second in all; without LOCK_RECENT 528 a
+ * second; with the direct try 1783 turns went to one, and one each to five others.
  *
  * READ is shared by many whose turns overlap, so an exclusive taker could wait for ever.
  * It holds GATE while it waits, and nobody takes READ shared while GATE is held: the

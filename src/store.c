@@ -167,14 +167,21 @@ h5store_close(h5store *store, h5store_err *err)
     store->closing = true;
     while (store->inside > 0)
         pthread_cond_wait(&store->idle, &store->mutex);
-    last = --store->objects == 0;
+    last = store->objects == 1;
+    if (last)
+        store->objects = 0;
     pthread_mutex_unlock(&store->mutex);
     if (last)
         return store_release(store, err);
-    /* Blobs are still open: what was committed goes to the file now all the same. */
-    if (hs_container_is_read_only(store->container))
-        return H5STORE_OK;
-    rc = hs_container_checkpoint(store->container, true, err);
+    /*
+     * Blobs are still open: what was committed goes to the file now all the same.  The
+     * handle's own count is given back after that, since the last blob may be closed by
+     * another thread at any moment.
+     */
+    rc = H5STORE_OK;
+    if (!hs_container_is_read_only(store->container))
+        rc = hs_container_checkpoint(store->container, true, err);
+    hs_store_let_go(store);
     return rc == H5STORE_E_BUSY || rc == H5STORE_E_CHANGED ? H5STORE_OK : rc;
 }
 

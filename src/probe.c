@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See probe.h.  A direct-mapped cache: a newer fingerprint takes the place of an older one
+ * that falls into the same slot.
+ */
+#include "probe.h"
+#include "digest.h"
+
+#define PROBE_SAMPLE ((uint64_t)4096)
+#define PROBE_SAMPLES 5u
+
+uint64_t
+hs_probe_of(const h5store_array *array)
+{
+    uint64_t words[PROBE_SAMPLES + 3] = {array->nbytes, hs_sum64(array->dtype, strlen(array->dtype)),
+                                         hs_sum64(array->shape, 8 * (size_t)array->rank)};
+    uint64_t size = hs_min(array->nbytes, PROBE_SAMPLE), span = array->nbytes - size;
+
+    for (unsigned i = 0; i < PROBE_SAMPLES; i++)
+        words[i + 3] = hs_sum64((const uint8_t *)array->data + span / (PROBE_SAMPLES - 1) * i,
+                                (size_t)size);
+    return hs_sum64(words, sizeof words) | 1; /* never the value of an empty slot */
+}
+
+bool
+hs_probe_seen(hs_probes *probes, uint64_t probe)
+{
+    return atomic_load_explicit(&probes->slots[probe / 2 % HS_PROBE_SLOTS],
+                                memory_order_relaxed) == probe;
+}
+
+void
+hs_probe_note(hs_probes *probes, uint64_t probe)
+{
+    atomic_store_explicit(&probes->slots[probe / 2 % HS_PROBE_SLOTS], probe, memory_order_relaxed);
+}
