@@ -109,7 +109,7 @@ hs_array_normalise(h5store_array *array)
 /* ---- cutting chunks ------------------------------------------------------------ */
 
 static uint64_t
-divide_up(uint64_t value, uint64_t by)
+layout_divide_up(uint64_t value, uint64_t by)
 {
     return value / by + (value % by != 0);
 }
@@ -135,16 +135,16 @@ layout_flatten(uint64_t elements, hs_layout *layout)
  * @p target bytes each.
  */
 static uint64_t
-cut_evenly(uint64_t dim, uint64_t row_bytes, uint64_t target)
+layout_cut_evenly(uint64_t dim, uint64_t row_bytes, uint64_t target)
 {
-    uint64_t chunks = divide_up(dim * row_bytes, target);
+    uint64_t chunks = layout_divide_up(dim * row_bytes, target);
 
-    return divide_up(dim, hs_min(chunks, dim));
+    return layout_divide_up(dim, hs_min(chunks, dim));
 }
 
 /* How far a size is from the target, as a factor of 1 or more. */
 static double
-distance(uint64_t bytes, uint64_t target)
+layout_distance(uint64_t bytes, uint64_t target)
 {
     return (double)hs_max(bytes, target) / (double)hs_min(bytes, target);
 }
@@ -154,7 +154,7 @@ distance(uint64_t bytes, uint64_t target)
  * Divisors in pairs of which both are above DIVISOR_MOST are not looked for.
  */
 static uint64_t
-cut_exactly(uint64_t dim, uint64_t row_bytes, uint64_t target, uint64_t most)
+layout_cut_exactly(uint64_t dim, uint64_t row_bytes, uint64_t target, uint64_t most)
 {
     uint64_t best = 0;
 
@@ -167,7 +167,8 @@ cut_exactly(uint64_t dim, uint64_t row_bytes, uint64_t target, uint64_t most)
             uint64_t bytes = pair[j] * row_bytes;
 
             if (bytes <= most && bytes >= target / CHUNK_LEAST_PART &&
-                (best == 0 || distance(bytes, target) < distance(best * row_bytes, target)))
+                (best == 0 ||
+                 layout_distance(bytes, target) < layout_distance(best * row_bytes, target)))
                 best = pair[j];
         }
     }
@@ -191,8 +192,8 @@ layout_cut(uint64_t bytes, uint64_t target, uint64_t most, hs_layout *layout)
     }
     if (s == layout->rank)
         return true; /* one element a chunk */
-    layout->chunk[s] = outermost ? cut_evenly(layout->dims[s], row_bytes, target)
-                                 : cut_exactly(layout->dims[s], row_bytes, target, most);
+    layout->chunk[s] = outermost ? layout_cut_evenly(layout->dims[s], row_bytes, target)
+                                 : layout_cut_exactly(layout->dims[s], row_bytes, target, most);
     for (int i = s + 1; i < layout->rank; i++)
         layout->chunk[i] = layout->dims[i];
     return layout->chunk[s] > 0;
@@ -204,7 +205,7 @@ layout_measure(size_t itemsize, hs_layout *layout)
     uint64_t extent = itemsize;
 
     for (int i = 0; i < layout->rank; i++)
-        if (!hs_mul(extent, divide_up(layout->dims[i], layout->chunk[i]), &extent) ||
+        if (!hs_mul(extent, layout_divide_up(layout->dims[i], layout->chunk[i]), &extent) ||
             !hs_mul(extent, layout->chunk[i], &extent))
             return false;
     layout->extent = extent;

@@ -194,13 +194,13 @@ dtype_build_subarray(const hs_dtype *from, hid_t *type, h5store_err *err)
 }
 
 static bool
-field_is_member(const hs_dtype_field *field)
+dtype_field_is_member(const hs_dtype_field *field)
 {
     return !field->padding && field->type->itemsize > 0;
 }
 
 static int
-field_compare_offsets(const void *a, const void *b)
+dtype_compare_offsets(const void *a, const void *b)
 {
     const hs_dtype_field *one = *(hs_dtype_field *const *)a;
     const hs_dtype_field *two = *(hs_dtype_field *const *)b;
@@ -218,7 +218,7 @@ dtype_is_compound(const hs_dtype *record, bool *is_compound, h5store_err *err)
 
     *is_compound = false;
     for (field = record->fields; field != NULL; field = field->next) {
-        if (!field_is_member(field))
+        if (!dtype_field_is_member(field))
             continue;
         if (!field->plain_name)
             return H5STORE_OK;
@@ -231,9 +231,9 @@ dtype_is_compound(const hs_dtype *record, bool *is_compound, h5store_err *err)
         return hs_fail_nomem(err, count * sizeof *members, "a dtype");
     count = 0;
     for (field = record->fields; field != NULL; field = field->next)
-        if (field_is_member(field))
+        if (dtype_field_is_member(field))
             members[count++] = field;
-    qsort(members, count, sizeof *members, field_compare_offsets);
+    qsort(members, count, sizeof *members, dtype_compare_offsets);
     for (size_t i = 1; i < count; i++)
         if (members[i - 1]->offset + members[i - 1]->type->itemsize > members[i]->offset)
             return H5STORE_OK;
@@ -258,7 +258,7 @@ dtype_build_record(const hs_dtype *from, hid_t *type, h5store_err *err)
     for (const hs_dtype_field *field = from->fields; field != NULL; field = field->next) {
         HS_CLEANUP(hs_h5_close_type) hid_t member = H5I_INVALID_HID;
 
-        if (!field_is_member(field))
+        if (!dtype_field_is_member(field))
             continue;
         rc = dtype_build(field->type, &member, err);
         if (rc < 0)
