@@ -21,8 +21,8 @@
  *            | le64(8 * rank) le64 shape[0] ... | le64(nbytes)
  *            | SHA-256(piece 0) SHA-256(piece 1) ... )
  *
- * Rank 0 and 1, and arrays of at most one element, are always 'C': the caller has
- * normalised that.  An empty array has no pieces.
+ * Where both orders are the same it is always 'C': the caller has normalised that
+ * (hs_array_normalise).  An empty array has no pieces.
  *
  * The checksum of an array: XXH3-64, seed 0, over the concatenated le64 XXH3-64 of
  * its pieces; of an empty array, over nothing.
