@@ -290,6 +290,24 @@ container_start_log(hs_container *c, h5store_err *err)
     return hs_wal_write_header(&c->wal, err);
 }
 
+/*
+ * After a power cut nothing that was written since the last sync can be relied on: not that
+ * the records were applied, though the header may say so, nor which superblock the file has.
+ * All records of the log are in force again.
+ */
+static int
+container_distrust_file(hs_container *c, h5store_err *err)
+{
+    uint8_t bytes[HS_SUPERBLOCK_SIZE];
+    int rc = hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    c->wal.header.applied = c->wal.header.start_sequence - 1;
+    c->wal.header.superblock_sum = hs_sum64(bytes, sizeof bytes);
+    return hs_wal_write_header(&c->wal, err);
+}
+
 static int
 container_check_log(hs_container *c, bool *unclean, h5store_err *err)
 {
@@ -322,6 +340,10 @@ container_check_log(hs_container *c, bool *unclean, h5store_err *err)
         if (rc < 0 && rc != H5STORE_E_BUSY)
             return rc;
         *unclean = rc == H5STORE_OK;
+        if (*unclean)
+            rc = container_distrust_file(c, err);
+        if (*unclean && rc < 0)
+            return rc;
     }
     c->seen_epoch = c->wal.header.epoch;
     hs_wal_rewind(&c->wal);
@@ -381,6 +403,29 @@ hs_container_logged_blobs(hs_container *c, hs_wal_blob **blobs, size_t *count, h
 
 /* ---- opening ---------------------------------------------------------- */
 
+/*
+ * Is the file as long as its superblock says?  Stock HDF5 refuses it otherwise.  With records
+ * in the log it may not be: a power cut can lose the lengthening of a file, and applying the
+ * log repeats it.
+ */
+static int
+container_check_length(hs_container *c, h5store_err *err)
+{
+    uint8_t bytes[HS_SUPERBLOCK_SIZE];
+    struct stat status;
+    int rc = hs_os_fstat(c->fd, c->path, &status, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, err);
+    if (rc < 0 || hs_superblock_inspect(bytes) != HS_SUPERBLOCK_GOOD ||
+        hs_superblock_is_marked(bytes) || (uint64_t)status.st_size >= hs_superblock_eoa(bytes))
+        return rc;
+    return hs_fail(err, H5STORE_E_DAMAGED, 0,
+                   "container '%s' is cut short: it has %lld of %llu bytes; restore the file or "
+                   "set it aside", c->path, (long long)status.st_size,
+                   (unsigned long long)hs_superblock_eoa(bytes));
+}
+
 /* Everything under WRITE (or, read-only, READ shared). */
 static int
 container_open_locked(hs_container *c, bool create, bool *unclean, h5store_err *err)
@@ -396,6 +441,8 @@ container_open_locked(hs_container *c, bool create, bool *unclean, h5store_err *
         rc = container_check_log(c, unclean, err);
     if (rc == H5STORE_OK && c->log_fd >= 0)
         rc = container_catch_up(c, err);
+    if (rc == H5STORE_OK && (c->log_fd < 0 || c->wal.tail == c->wal.header.start))
+        rc = container_check_length(c, err);
     if (rc == H5STORE_OK)
         rc = hs_space_load(&c->space, &c->pager, err);
     return rc;

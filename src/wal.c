@@ -38,7 +38,8 @@
  * force, which says less was done than was; doing it again is harmless.  Power cut: what
  * was not synced may be missing from any place; the run of valid records ends there, and
  * the state is that of an earlier commit.  Records are never applied before they are
- * synced, so the file never runs ahead of the log.
+ * synced, so the file never runs ahead of the log; and they stay until the file is synced, so
+ * that after a power cut all of them are laid over it again, whatever `applied` says.
  *
  * READERS.  A process keeps its position (tail, next sequence).  It looks for more before
  * each piece of work, under READ shared or WRITE; `start` and the epoch change only under
@@ -337,6 +338,10 @@ hs_wal_trim(hs_wal *wal, uint64_t position, uint64_t sequence, h5store_err *err)
     wal->header.start_sequence = sequence;
     rc = hs_wal_write_header(wal, err);
     if (rc < 0 || position / HS_SPACE_UNIT <= hs_round_up(old, HS_SPACE_UNIT) / HS_SPACE_UNIT)
+        return rc;
+    /* The hole must not reach the disk before the header that no longer needs what was there. */
+    rc = hs_os_datasync(wal->fd, wal->path, err);
+    if (rc < 0)
         return rc;
     old = hs_round_up(old, HS_SPACE_UNIT);
     return hs_os_punch(wal->fd, wal->path, old, position / HS_SPACE_UNIT * HS_SPACE_UNIT - old,
