@@ -146,7 +146,8 @@ H5STORE_API int h5store_blob_read(h5store_blob *blob, void *buffer, size_t size,
  * @retval H5STORE_E_INVALID  A NULL argument.
  * @retval H5STORE_E_NOMEM    No address space.
  * @retval H5STORE_E_IO       The system refused.
- * @retval H5STORE_E_DAMAGED  The file is shorter than the blob.
+ * @retval H5STORE_E_DAMAGED  The file is shorter than the blob, or a reader found it damaged.
+ * @retval H5STORE_E_FORKED   Used in a child, whose parent holds the pin.
  * @since 0.1
  */
 H5STORE_API int h5store_blob_map(h5store_blob *blob, const void **data,

@@ -162,6 +162,7 @@ hs_blob_describe(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err
     if (rc == H5STORE_OK)
         return rc;
     hs_blob_release(blob);
+    memset(blob, 0, sizeof *blob);
     (void)H5Iget_name(dataset, name, sizeof name);
     if (rc == H5STORE_E_INVALID || rc == H5STORE_E_UNSUPPORTED) {
         /* What an argument may not be, the file may not hold either. */

@@ -153,9 +153,14 @@ checkpoint_has_nothing(hs_container *c)
            hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum;
 }
 
-/* Step 2.  *position and *sequence: how far the log is applied afterwards. */
+/* How far the log is applied: a position means something in its epoch alone. */
+struct checkpoint_point {
+    uint64_t epoch, position, sequence;
+};
+
+/* Step 2. */
 static int
-checkpoint_second_step(hs_container *c, uint64_t *position, uint64_t *sequence, h5store_err *err)
+checkpoint_second_step(hs_container *c, struct checkpoint_point *point, h5store_err *err)
 {
     bool granted = false;
     int rc = container_enter(c, err);
@@ -183,33 +188,30 @@ checkpoint_second_step(hs_container *c, uint64_t *position, uint64_t *sequence, 
         if (granted)
             (void)hs_os_flock(c->fd, c->path, LOCK_UN, &granted, NULL);
     }
-    *position = c->wal.tail;
-    *sequence = c->wal.next_sequence;
+    *point = (struct checkpoint_point){c->seen_epoch, c->wal.tail, c->wal.next_sequence};
     checkpoint_unlock(c);
     return rc;
 }
 
 /* Step 4. */
 static int
-checkpoint_last_step(hs_container *c, uint64_t position, uint64_t sequence, h5store_err *err)
+checkpoint_last_step(hs_container *c, const struct checkpoint_point *point, h5store_err *err)
 {
-    uint64_t epoch;
     int rc = container_enter(c, err);
 
     if (rc < 0)
         return rc;
-    epoch = c->seen_epoch;
     rc = checkpoint_lock(c, err);
     if (rc < 0) {
         container_leave(c);
         return rc;
     }
-    if (epoch != c->seen_epoch || position <= c->wal.header.start)
+    if (point->epoch != c->seen_epoch || point->position <= c->wal.header.start)
         rc = H5STORE_OK; /* somebody else was quicker */
-    else if (c->wal.header.applied + 1 == c->wal.next_sequence)
+    else if (point->sequence == c->wal.next_sequence) /* nothing came since, applied or not */
         rc = hs_wal_reset(&c->wal, err), c->seen_epoch = c->wal.header.epoch;
     else
-        rc = hs_wal_trim(&c->wal, position, sequence, err);
+        rc = hs_wal_trim(&c->wal, point->position, point->sequence, err);
     checkpoint_unlock(c);
     return rc;
 }
@@ -217,7 +219,7 @@ checkpoint_last_step(hs_container *c, uint64_t position, uint64_t sequence, h5st
 int
 hs_container_checkpoint(hs_container *c, bool trim, h5store_err *err)
 {
-    uint64_t position, sequence;
+    struct checkpoint_point point;
     int rc = hs_container_check_process(c, err);
 
     if (rc < 0)
@@ -231,13 +233,13 @@ hs_container_checkpoint(hs_container *c, bool trim, h5store_err *err)
         c->poisoned = true;
         return rc;
     }
-    rc = checkpoint_second_step(c, &position, &sequence, err);
+    rc = checkpoint_second_step(c, &point, err);
     if (rc < 0 || !trim)
         return rc;
     rc = hs_container_sync_data(c, err);
     if (rc < 0)
         return rc;
-    return checkpoint_last_step(c, position, sequence, err);
+    return checkpoint_last_step(c, &point, err);
 }
 
 bool

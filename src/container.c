@@ -142,6 +142,7 @@ container_check_superblock(hs_container *c, h5store_err *err)
 
     if (rc < 0)
         return rc;
+    c->foreign = false; /* somebody else may have adopted it */
     c->file_eoa = 0;
     if (hs_superblock_inspect(bytes) == HS_SUPERBLOCK_GOOD)
         c->file_eoa = hs_round_up(hs_superblock_eoa(bytes), HS_SPACE_UNIT);

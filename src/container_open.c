@@ -452,22 +452,20 @@ static hs_container *
 container_new(const char *path, const h5store_options *options, h5store_err *err)
 {
     hs_container *c = calloc(1, sizeof *c);
-    size_t size = strlen(path) + 1;
 
     if (c == NULL) {
         hs_fail_nomem(err, sizeof *c, "a container");
         return NULL;
     }
     c->path = strdup(path);
-    c->log_path = malloc(size + 4);
+    c->log_path = hs_os_absolute(path, "-wal"); /* closing removes it, wherever that happens */
     if (c->path == NULL || c->log_path == NULL || container_janitor_init(c, err) < 0) {
-        hs_fail_nomem(err, size, "a container");
+        hs_fail_nomem(err, strlen(path), "a container");
         free(c->path);
         free(c->log_path);
         free(c);
         return NULL;
     }
-    sprintf(c->log_path, "%s-wal", path);
     c->pid = getpid();
     c->read_only = (options->flags & H5STORE_READ_ONLY) != 0;
     c->durability = options->durability;

@@ -46,7 +46,6 @@ blob_walk_step(hs_blob_walk *walk, hid_t file, h5store_err *err)
         if (rc != H5STORE_OK)
             return rc;
         name = walk->names.names[walk->next++];
-        memset(&walk->blob, 0, sizeof walk->blob);
         rc = h5store_id_parse(name, &id, NULL);
         if (rc < 0)
             return hs_fail(err, H5STORE_E_DAMAGED, 0, "'/blobs' has a member '%s' that is no name "
@@ -69,6 +68,7 @@ hs_blob_walk_next(hs_blob_walk *walk, h5store_err *err)
     if (rc < 0)
         return rc;
     hs_blob_release(&walk->blob);
+    memset(&walk->blob, 0, sizeof walk->blob);
     rc = blob_walk_step(walk, file, err);
     hs_container_read_end(walk->container);
     return rc;

@@ -12,9 +12,6 @@
  * piece shares, so pieces need no lock.  The caller's join orders them before hs_tree_id
  * and hs_tree_sum.
  */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
 #include "digest.h"
 #include "parallel.h"
 #include "sha_pair.h"

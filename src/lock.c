@@ -55,9 +55,6 @@
  * without being equal could only come from a damaged container, and are refused: releasing
  * one would unlock bytes of the other.
  */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
 #include "lock.h"
 #include <assert.h>
 #include <unistd.h>

@@ -10,9 +10,6 @@
  * call moves more than 1 GiB, since Linux moves at most 2 GiB less a page; an offset that
  * off_t cannot hold is refused before the call.
  */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
 #include "os.h"
 #include <assert.h>
 #include <errno.h>
@@ -324,6 +321,20 @@ hs_os_unlink(const char *path, h5store_err *err)
     if (hs_os->unlink(path) != 0 && errno != ENOENT)
         return hs_fail_os(err, errno, "cannot remove '%s'", path);
     return H5STORE_OK;
+}
+
+char *
+hs_os_absolute(const char *path, const char *suffix)
+{
+    char *folder = path[0] != '/' ? getcwd(NULL, 0) : NULL;
+    size_t size = (folder != NULL ? strlen(folder) + 1 : 0) + strlen(path) + strlen(suffix) + 1;
+    char *absolute = malloc(size);
+
+    if (absolute != NULL)
+        snprintf(absolute, size, "%s%s%s%s", folder != NULL ? folder : "",
+                 folder != NULL ? "/" : "", path, suffix);
+    free(folder);
+    return absolute;
 }
 
 /* ---- locks ------------------------------------------------------------ */

@@ -78,6 +78,10 @@ int hs_os_fstat(int fd, const char *path, struct stat *status, h5store_err *err)
 int hs_os_publish(const char *from, const char *to, bool *taken, h5store_err *err);
 int hs_os_unlink(const char *path, h5store_err *err); /* ENOENT is no failure */
 
+/* @p path with @p suffix, such that it still means the same after a chdir; free() it.  NULL
+ * when memory ran out.  In a folder that is gone the path stays as it is. */
+char *hs_os_absolute(const char *path, const char *suffix);
+
 /*
  * Try an OFD byte-range lock, never waiting: F_RDLCK, F_WRLCK or F_UNLCK.
  * *granted says whether it was had (false: somebody else holds it).  UNSUPPORTED

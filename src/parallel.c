@@ -9,9 +9,6 @@
  *
  * Always holds: when hs_parallel_for returns, no step is running.
  */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
 #include "parallel.h"
 #include "os.h"
 #include <assert.h>

@@ -141,6 +141,8 @@ h5store_blob_map(h5store_blob *blob, const void **data, h5store_err *err)
 {
     int rc = hs_store_need(blob != NULL && data != NULL, "h5store_blob_map", err);
 
+    if (rc == H5STORE_OK)
+        rc = hs_container_check_process(blob->store->container, err);
     if (rc == H5STORE_OK && blob->blob.damaged)
         rc = hs_fail(err, H5STORE_E_DAMAGED, 0,
                      "the blob was found damaged; compute the result again: storing it mends it");

@@ -2,9 +2,6 @@
 /*
  * Which versions are in use at run time.  Public functions of h5store/version.h.
  */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
 #include "h5util.h"
 #include <h5store/version.h>
 #include <pthread.h>
@@ -16,7 +13,7 @@ static char version_hdf5[32] = "unknown"; /* written once, under version_once */
 const char *
 h5store_version(void)
 {
-    return PACKAGE_VERSION;
+    return H5STORE_VERSION;
 }
 
 static void
