@@ -89,7 +89,7 @@ def main() -> None:
                 extension.include_dirs.insert(0, self.build_temp)
             super().build_extensions()
 
-    macros = [("_GNU_SOURCE", "1")]
+    macros = [("_GNU_SOURCE", "1"), ("_FILE_OFFSET_BITS", "64")]
     if LIMITED_API:
         macros.append(("Py_LIMITED_API", "0x030b0000"))
     module = Extension(
@@ -98,6 +98,7 @@ def main() -> None:
         depends=["Makefile.am", "python/_h5store/exports.map"],
         include_dirs=[".", numpy.get_include()],
         define_macros=macros,
+        undef_macros=["NDEBUG"],
         extra_compile_args=[
             "-std=gnu11", "-pthread", "-fvisibility=hidden",
             *library_flags("--cflags", "HDF5_CFLAGS"),

@@ -148,19 +148,30 @@ def symbols(path: pathlib.Path, *options: str) -> Iterator[tuple[str, str, str]]
         yield stem[1] if stem else "", kind, name.partition("@")[0]
 
 
-def check_prefixes() -> Iterator[str]:
-    """Global names are public, or hs_<module>_; system calls are made by os.c alone."""
-    modules = sorted({pathlib.PurePath(name).stem for name in LAYERS}, key=len, reverse=True)
-    prefix = re.compile(rf"hs_({'|'.join(modules)}|h5|fail|prefix)(_|$)")
+def check_names() -> Iterator[str]:
+    """A global name is public, hs_* between modules, or <module>_* inside one.
+
+    Each is declared in a header; inside a module that is <module>_impl.h. And os.c alone
+    makes system calls.
+    """
+    declared = {
+        name: "".join(lines_of(name)) for name in [*LAYERS, *HEADERS] if not name.endswith(".c")
+    }
     for stem, kind, name in symbols(BUILD / "src/.libs/libcore.a", "-g"):
         if kind == "U":
             if name in SYSTEM_CALLS and stem != "os":
                 yield f"src/{stem}.c: calls {name}(), which is os.c's"
-        elif name.startswith("h5store_"):
+            continue
+        word = re.compile(rf"\b{name}\b")
+        headers = [header for header, text in declared.items() if word.search(text)]
+        module = name.partition("_")[0]
+        if name.startswith("h5store_"):
             if name not in PUBLIC:
                 yield f"src/{stem}.c: {name} is in no public header"
-        elif not prefix.match(name):
-            yield f"src/{stem}.c: the global name {name} has no module's prefix"
+        elif not headers:
+            yield f"src/{stem}.c: {name} is global and in no header"
+        elif not name.startswith("hs_") and headers != [f"src/{module}_impl.h"]:
+            yield f"src/{stem}.c: {name} has neither hs_ nor the prefix of a module of its own"
 
 
 def check_exports() -> Iterator[str]:
@@ -207,7 +218,7 @@ def check_files() -> Iterator[str]:
 
 def main() -> int:
     complaints = []
-    for check in (check_layers, check_versions, check_contracts, check_prefixes, check_exports,
+    for check in (check_layers, check_versions, check_contracts, check_names, check_exports,
                   check_files):
         before = seen.total()
         complaints += check()

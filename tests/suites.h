@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The suites: one for each module (two for those that would be long), in a file of its
+ * own, in the order of the layers.
+ */
+#ifndef TESTS_SUITES_H
+#define TESTS_SUITES_H
+
+#include <check.h>
+
+#define SUITES(X) \
+    X(error) X(os) X(system) X(lock) X(pin) X(digest) X(parallel) \
+    X(superblock) X(overlay) X(pager) X(space) X(wal) X(array) X(dtype) X(store)
+
+#define SUITE_DECLARATION(module) Suite *module##_suite(void);
+SUITES(SUITE_DECLARATION)
+
+#endif
