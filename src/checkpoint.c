@@ -5,8 +5,9 @@
  * STEPS, with the locks held (m: the mutex, W: WRITE, R: READ exclusive, F: stock flock):
  *
  *   1  fdatasync the log                                            -
- *   2  catch up; fdatasync what came since 1                        m W R F
- *      lengthen the file; write the superblock with the mark;
+ *   2  catch up; lengthen the file; note in the log's header        m W R F
+ *      what the superblock will be; fdatasync that and what
+ *      came since 1; write the superblock with the mark;
  *      write all pages but page 0; write page 0, without the mark;
  *      note in the log's header: applied so far, the new sum
  *   3  fdatasync the file                                           -
@@ -76,6 +77,31 @@ checkpoint_lengthen(hs_container *c, h5store_err *err)
     return rc;
 }
 
+/*
+ * Note in the log's header which superblock there is and which will be, so that whoever finds
+ * either knows that it is ours, and have that and all records on the disk before the file is
+ * touched.
+ */
+static int
+checkpoint_announce(hs_container *c, uint8_t old[HS_SUPERBLOCK_SIZE],
+                    const uint8_t fresh[HS_SUPERBLOCK_SIZE], h5store_err *err)
+{
+    int rc;
+
+    if (hs_superblock_inspect(old) == HS_SUPERBLOCK_GOOD) {
+        hs_superblock_set_mark(old, false);
+        c->wal.header.superblock_sum = hs_sum64(old, HS_SUPERBLOCK_SIZE);
+    }
+    c->wal.header.applying_sum = hs_sum64(fresh, HS_SUPERBLOCK_SIZE);
+    rc = hs_wal_write_header(&c->wal, err);
+    if (rc < 0)
+        return rc;
+    rc = hs_os_datasync(c->log_fd, c->log_path, err);
+    if (rc < 0)
+        c->poisoned = true;
+    return rc;
+}
+
 /* WRITE and READ exclusive and the stock lock held, caught up. */
 static int
 checkpoint_apply(hs_container *c, h5store_err *err)
@@ -96,7 +122,8 @@ checkpoint_apply(hs_container *c, h5store_err *err)
         return rc;
     c->space.eoa = hs_max(c->space.eoa, c->file_eoa);
     hs_superblock_set_eoa(fresh, c->space.eoa);
-    if (hs_superblock_inspect(old) == HS_SUPERBLOCK_GOOD)
+    rc = checkpoint_announce(c, old, fresh, err);
+    if (rc == H5STORE_OK && hs_superblock_inspect(old) == HS_SUPERBLOCK_GOOD)
         rc = checkpoint_write_superblock(c, old, true, err);
     if (rc == H5STORE_OK)
         rc = checkpoint_write_pages(c, pages, c->pager.committed.count, err);
@@ -178,11 +205,6 @@ checkpoint_second_step(hs_container *c, struct checkpoint_point *point, h5store_
             rc = hs_fail(err, H5STORE_E_BUSY, 0,
                          "another HDF5 program has container '%s' open, so that the newest "
                          "results stay in the log for now; nothing is lost", c->path);
-        if (rc == H5STORE_OK) {
-            rc = hs_os_datasync(c->log_fd, c->log_path, err);
-            if (rc < 0)
-                c->poisoned = true;
-        }
         if (rc == H5STORE_OK)
             rc = checkpoint_apply(c, err);
         if (granted)

@@ -14,8 +14,8 @@
  *
  *   CURRENT --write_begin--> WRITING --commit--> CURRENT   (record in the log)
  *                               |
- *                               +--abort--> CURRENT, no handle (pending pages dropped,
- *                                           H5Fclose writes into nothing)
+ *                               +--abort--> CURRENT, no handle (H5Fclose, and then the
+ *                                           pending pages are dropped)
  *
  * COMMIT.  H5Fflush brings HDF5's dirty metadata into the pending pages, space_save adds
  * the space table's, wal_append writes both as one record.  After that, and only then, the
@@ -137,7 +137,7 @@ container_read_records(hs_container *c, h5store_err *err)
 static int
 container_check_superblock(hs_container *c, h5store_err *err)
 {
-    uint8_t bytes[HS_SUPERBLOCK_SIZE], held[HS_SUPERBLOCK_SIZE];
+    uint8_t bytes[HS_SUPERBLOCK_SIZE];
     int rc = hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, err);
 
     if (rc < 0)
@@ -148,19 +148,12 @@ container_check_superblock(hs_container *c, h5store_err *err)
         c->file_eoa = hs_round_up(hs_superblock_eoa(bytes), HS_SPACE_UNIT);
     if (hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum)
         return H5STORE_OK;
-    /* A process was killed while it applied: the old one with the mark, the new one with
-     * or without it, or a torn one; the log has the pages to do it again. */
-    rc = hs_pager_read(&c->pager, 0, held, sizeof held, err);
-    if (rc < 0)
-        return rc;
+    /* A process was killed while it applied: the old one with the mark, the new one that it
+     * had announced, or a torn one; the log has the pages to do it again. */
     if (hs_superblock_inspect(bytes) == HS_SUPERBLOCK_GOOD) {
-        uint64_t eoa = hs_superblock_eoa(bytes);
-
         hs_superblock_set_mark(bytes, false);
-        hs_superblock_set_eoa(held, eoa);
         if (hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum ||
-            (hs_overlay_find(&c->pager.committed, 0) != NULL &&
-             memcmp(bytes, held, sizeof bytes) == 0))
+            hs_sum64(bytes, sizeof bytes) == c->wal.header.applying_sum)
             return H5STORE_OK;
     } else if (hs_overlay_find(&c->pager.committed, 0) != NULL) {
         return H5STORE_OK;
@@ -211,10 +204,13 @@ container_catch_up(hs_container *c, h5store_err *err)
     if (rc < 0)
         return rc;
     if (!present ||
-        memcmp(c->wal.header.container_id, c->stamp.container_id, sizeof c->stamp.container_id))
+        memcmp(c->wal.header.container_id, c->stamp.container_id, sizeof c->stamp.container_id)) {
+        if (c->read_only) /* a log that nobody has begun: the file is all there is */
+            return H5STORE_OK;
         return hs_fail(err, H5STORE_E_CHANGED, 0,
                        "the log '%s' was replaced by that of another container; open it again",
                        c->log_path);
+    }
     if (c->wal.header.epoch != c->seen_epoch || c->wal.tail < c->wal.header.start) {
         /* The log went on without what we had read: that is in the file now. */
         bool behind = c->wal.next_sequence != c->wal.header.start_sequence;
@@ -326,7 +322,9 @@ hs_container_read_begin(hs_container *c, hid_t *file, h5store_err *err)
 
     if (rc < 0)
         return rc;
-    if (c->locks != NULL)
+    if (c->locks == NULL && c->bare_pins == 0)
+        rc = container_join_late(c, err); /* if somebody writes by now */
+    if (rc == H5STORE_OK && c->locks != NULL)
         rc = hs_lock_take(c->locks, HS_LOCK_READ, HS_SHARED, hs_container_deadline(c), err);
     if (rc == H5STORE_OK) {
         rc = container_open_scope(c, SCOPE_READ, file, err);
@@ -449,10 +447,12 @@ void
 hs_container_abort(hs_container *c)
 {
     assert(c->scope == SCOPE_WRITE);
-    c->pager.in_transaction = false;
-    hs_overlay_clear(&c->pager.pending);
     if (c->scope_hdf5) {
+        /* HDF5 writes what it had changed, and may need space for it; the pages and the
+         * space go below. */
+        c->host.closing = true;
         (void)H5Fclose(c->file);
+        c->host.closing = false;
         c->file = H5I_INVALID_HID;
     }
     c->host.raw_size = 0;
@@ -544,18 +544,23 @@ int
 hs_container_pin(hs_container *c, hs_extent extent, h5store_err *err)
 {
     assert(c->scope != SCOPE_NONE);
-    if (c->locks == NULL)
+    if (c->locks == NULL) {
+        c->bare_pins++;
         return H5STORE_OK;
+    }
     return hs_pin_take(c->locks, extent.address, extent.length, err);
 }
 
 void
 hs_container_unpin(hs_container *c, hs_extent extent)
 {
-    if (c->locks == NULL || hs_container_check_process(c, NULL) < 0)
+    if (hs_container_check_process(c, NULL) < 0)
         return;
     pthread_mutex_lock(&c->mutex);
-    hs_pin_release(c->locks, extent.address);
+    if (c->locks == NULL)
+        c->bare_pins--;
+    else
+        hs_pin_release(c->locks, extent.address);
     pthread_mutex_unlock(&c->mutex);
 }
 

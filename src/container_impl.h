@@ -38,7 +38,8 @@ struct hs_container {
     /* Guarded by the mutex, and across processes by the roles of LOCKING.md. */
     pthread_mutex_t mutex;
     int fd, log_fd;
-    hs_locks *locks; /* NULL: read-only, and there is no log */
+    hs_locks *locks;    /* NULL: read-only, and there was no log; then the file is frozen */
+    unsigned bare_pins; /* that were taken without locks, which the frozen file stands for */
     hs_wal wal;
     hs_pager pager;
     hs_space space;
@@ -63,6 +64,7 @@ void container_drop_handle(hs_container *c);               /* takes the library 
 
 /* container_open.c */
 int container_create_file(hs_container *c, h5store_err *err);
+int container_join_late(hs_container *c, h5store_err *err); /* when there were no locks */
 
 /* janitor.c */
 void container_janitor_note(hs_container *c);       /* a commit happened; mutex held */

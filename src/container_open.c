@@ -26,6 +26,7 @@
 #include "superblock.h"
 #include <errno.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const char container_readme[] =
@@ -189,7 +190,8 @@ container_open_file(hs_container *c, h5store_err *err)
     int rc;
 
     hs_os_closep(&c->fd);
-    rc = hs_os_open(c->path, c->read_only ? O_RDONLY : O_RDWR, &c->fd, err);
+    /* O_NONBLOCK: a FIFO is to be refused below, not to be waited for. */
+    rc = hs_os_open(c->path, (c->read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK, &c->fd, err);
     if (rc == H5STORE_E_IO && err != NULL && err->os_errno == EISDIR)
         return hs_fail(err, H5STORE_E_NOT_A_STORE, 0,
                        "'%s' is a folder, not a container; give the path of a file", c->path);
@@ -221,7 +223,7 @@ container_open_log(hs_container *c, h5store_err *err)
     int rc = hs_os_open(c->log_path, flags, &c->log_fd, err);
 
     if (rc == H5STORE_E_NOT_FOUND && c->read_only)
-        return H5STORE_OK; /* nobody writes, so nothing needs a lock */
+        return H5STORE_OK;
     if (rc < 0)
         return rc;
     c->wal.fd = c->log_fd;
@@ -237,14 +239,41 @@ container_close_log(hs_container *c)
     c->wal.fd = -1;
 }
 
-/* Be a member of the log that is at the path. */
+/*
+ * A reader met no log, and may not make one: nobody writes now, but somebody may begin to.
+ * With the lock of a stock reader nothing is applied, so the file stays as it is.
+ */
+static int
+container_freeze(hs_container *c, uint64_t deadline, bool *frozen, h5store_err *err)
+{
+    int rc = hs_os_flock(c->fd, c->path, LOCK_SH, frozen, err);
+
+    if (rc < 0 || *frozen)
+        return rc;
+    if (hs_os_now() >= deadline)
+        return hs_fail(err, H5STORE_E_BUSY, 0,
+                       "another program is writing to container '%s'; try again, or allow a "
+                       "longer timeout", c->path);
+    hs_os_sleep(1000000);
+    return H5STORE_OK;
+}
+
+/* Be a member of the log that is at the path; or, reading only and without one, freeze the
+ * file, which is open. */
 static int
 container_join(hs_container *c, uint64_t deadline, h5store_err *err)
 {
+    bool frozen = false;
+
     for (;;) {
         struct stat status;
         int rc = container_open_log(c, err);
 
+        if (rc == H5STORE_OK && c->locks == NULL) {
+            rc = container_freeze(c, deadline, &frozen, err);
+            if (rc == H5STORE_OK && !frozen)
+                continue;
+        }
         if (rc < 0 || c->locks == NULL)
             return rc;
         rc = hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_SHARED, deadline, err);
@@ -254,6 +283,17 @@ container_join(hs_container *c, uint64_t deadline, h5store_err *err)
             return rc;
         container_close_log(c); /* the last user removed it while we waited */
     }
+}
+
+int
+container_join_late(hs_container *c, h5store_err *err)
+{
+    bool granted;
+    int rc = container_join(c, hs_container_deadline(c), err);
+
+    if (rc == H5STORE_OK && c->locks != NULL)
+        rc = hs_os_flock(c->fd, c->path, LOCK_UN, &granted, err);
+    return rc;
 }
 
 /* ---- the log's header ------------------------------------------------- */
@@ -430,7 +470,8 @@ container_check_length(hs_container *c, h5store_err *err)
 static int
 container_open_locked(hs_container *c, bool create, bool *unclean, h5store_err *err)
 {
-    int rc = container_open_file(c, err);
+    /* A frozen file is open already, and the lock would go with its descriptor. */
+    int rc = c->locks != NULL ? container_open_file(c, err) : H5STORE_OK;
 
     if (rc == H5STORE_E_NOT_FOUND && create) {
         rc = container_create_file(c, err);

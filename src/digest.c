@@ -38,12 +38,13 @@ digest_pieces(uint64_t nbytes)
 int
 hs_tree_new(uint64_t nbytes, hs_tree **tree, h5store_err *err)
 {
-    uint64_t pieces = digest_pieces(nbytes), size;
-    hs_tree *made = NULL;
+    uint64_t pieces = digest_pieces(nbytes);
+    uint64_t size = sizeof(hs_tree) + pieces * (DIGEST_SHA_SIZE + DIGEST_SUM_SIZE);
+    hs_tree *made;
 
-    if (!hs_mul(pieces, DIGEST_SHA_SIZE + DIGEST_SUM_SIZE, &size) ||
-        !hs_add(size, sizeof *made, &size) || size > SIZE_MAX)
-        return hs_fail_nomem(err, UINT64_MAX, "digests");
+    /* The length may come from a damaged file; no file has 2^63 bytes. */
+    if (nbytes > INT64_MAX || size > SIZE_MAX)
+        return hs_fail_nomem(err, size, "digests");
     made = malloc((size_t)size);
     if (made == NULL)
         return hs_fail_nomem(err, size, "digests");

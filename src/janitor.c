@@ -68,7 +68,7 @@ janitor_run(void *context)
             /* Array bytes are synced only when it is quiet: under load that would compete
              * with the writers, and the log lists what a power cut may have torn. */
             rc = hs_container_checkpoint(c, quiet, NULL);
-            if (rc == H5STORE_OK && quiet)
+            if (rc == H5STORE_OK)
                 (void)hs_extent_reclaim(c, NULL); /* of results that were replaced */
             done_at = hs_os_now();
             pthread_mutex_lock(&c->mutex);

@@ -54,6 +54,11 @@
  * with a count of one or more (F_RDLCK) or as exclusive (F_WRLCK).  Two pins that overlap
  * without being equal could only come from a damaged container, and are refused: releasing
  * one would unlock bytes of the other.
+ *
+ * COST.  Uncontended, WRITE is four calls of fcntl in all, READ shared three, a pin two.
+ * The kernel walks every record of the file in each of them, and it joins neighbouring
+ * pins of one handle into one record; 1000 pins that have no neighbours made a role about
+ * ten times as dear, 100 made no difference that could be seen (Linux 6.18).
  */
 #include "lock.h"
 #include <assert.h>

@@ -74,8 +74,8 @@ static const tool_command tool_commands[] = {
      "usage: h5store ls [OPTIONS] CONTAINER\n"
      "\n"
      "List the stored arrays: the beginning of the id, dtype, order of the bytes (C\n"
-     "or F), size, links (how many references results have to it), and shape.\n" HELP_CONTAINER
-         HELP_FORMS HELP_COMMON},
+     "or F), size, links (how many references keep it), and shape.\n" HELP_CONTAINER HELP_FORMS
+         HELP_COMMON},
     {"tree", tool_tree, "tjd", "COLLECTION", false, H5STORE_READ_ONLY,
      "usage: h5store tree [OPTIONS] CONTAINER [COLLECTION]\n"
      "\n"

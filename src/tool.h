@@ -196,6 +196,17 @@ tool_freep(void *pointer)
     free(*(void **)pointer);
 }
 
+/* ---- walks --------------------------------------------------------------- */
+
+/*
+ * The next blob, in rising order of id.  @p info is zero before the first call and left
+ * alone between them; *problem is NULL, or says why this blob cannot be understood (then
+ * its id alone is known).  Damage that concerns no single blob, which therefore does not
+ * get the walk any further, is a failure like others.
+ */
+int tool_next_blob(h5store_blob_cursor *cursor, h5store_blob_info *info, const char **problem,
+                   h5store_err *err);
+
 /* ---- commands ----------------------------------------------------------- */
 
 int tool_ls(h5store *store, const tool_args *args, tool_out *out, h5store_err *err);

@@ -34,16 +34,17 @@ cat_find(h5store *store, const tool_args *args, const char *digits, h5store_id *
     TOOL_CLEANUP(tool_blob_cursor_closep) h5store_blob_cursor *cursor = NULL;
     size_t length = strlen(digits);
     char found[H5STORE_ID_TEXT_SIZE] = "", text[H5STORE_ID_TEXT_SIZE];
-    h5store_blob_info info;
+    h5store_blob_info info = {0};
+    const char *problem; /* of a damaged one: opening it will say so */
     int rc = h5store_blob_cursor_open(store, &cursor, err);
 
     if (rc < 0)
         return rc;
 
-    while ((rc = h5store_blob_cursor_next(cursor, &info, err)) != H5STORE_DONE) {
+    while ((rc = tool_next_blob(cursor, &info, &problem, err)) != H5STORE_DONE) {
         int order;
 
-        if (rc < 0 && rc != H5STORE_E_DAMAGED)
+        if (rc < 0)
             return rc;
         h5store_id_format(&info.id, text);
         order = strncmp(text, digits, length);

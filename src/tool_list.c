@@ -72,6 +72,20 @@ list_row_human(tool_out *out, const h5store_blob_info *info, const char *problem
 }
 
 int
+tool_next_blob(h5store_blob_cursor *cursor, h5store_blob_info *info, const char **problem,
+               h5store_err *err)
+{
+    h5store_id before = info->id;
+    int rc = h5store_blob_cursor_next(cursor, info, err);
+
+    *problem = NULL;
+    if (rc != H5STORE_E_DAMAGED || memcmp(&info->id, &before, sizeof(before)) <= 0)
+        return rc;
+    *problem = err->message;
+    return H5STORE_OK;
+}
+
+int
 tool_ls(h5store *store, const tool_args *args, tool_out *out, h5store_err *err)
 {
     TOOL_CLEANUP(tool_blob_cursor_closep) h5store_blob_cursor *cursor = NULL;
@@ -79,6 +93,7 @@ tool_ls(h5store *store, const tool_args *args, tool_out *out, h5store_err *err)
     uint64_t blobs = 0, bytes = 0, bad = 0;
     char size[TOOL_SIZE_TEXT];
     h5store_blob_info info = {0};
+    const char *problem;
     tool_table table;
     int rc = h5store_blob_cursor_open(store, &cursor, err);
 
@@ -91,10 +106,8 @@ tool_ls(h5store *store, const tool_args *args, tool_out *out, h5store_err *err)
     else
         tool_table_begin(&table, out, args, "blobs", list_columns, COUNT(list_columns));
 
-    while ((rc = h5store_blob_cursor_next(cursor, &info, err)) != H5STORE_DONE) {
-        const char *problem = rc == H5STORE_E_DAMAGED ? err->message : NULL;
-
-        if (rc < 0 && problem == NULL)
+    while ((rc = tool_next_blob(cursor, &info, &problem, err)) != H5STORE_DONE) {
+        if (rc < 0)
             return rc;
         if (human)
             list_row_human(out, &info, problem);

@@ -226,11 +226,9 @@ tree_collect(h5store *store, const char *root, tree_table *table, h5store_err *e
     while ((rc = h5store_item_cursor_next(cursor, &info, err)) != H5STORE_DONE) {
         bool damaged = rc == H5STORE_E_DAMAGED;
 
-        if (rc < 0 && !damaged)
+        if (rc < 0 && (!damaged || info.collection == NULL)) /* damage to the whole */
             return rc;
         table->damaged += damaged;
-        if (damaged && info.collection == NULL) /* not even the name can be told */
-            continue;
         rc = tree_enter(table, root, info.collection, err);
         if (rc < 0)
             return rc;
@@ -376,15 +374,11 @@ tree_print_items(h5store *store, tree_printer *printer, h5store_err *err)
         bool damaged = rc == H5STORE_E_DAMAGED;
         char problem[H5STORE_MESSAGE_SIZE]; /* *err is used again below */
 
-        if (rc < 0 && !damaged)
+        if (rc < 0 && (!damaged || info.collection == NULL))
             return rc;
         if (damaged)
             snprintf(problem, sizeof(problem), "%s", err->message);
 
-        if (damaged && info.collection == NULL) {
-            tool_complain("%s", problem);
-            continue;
-        }
         rc = tree_tell_collections(printer, info.collection, err);
         if (rc < 0)
             return rc;

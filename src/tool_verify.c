@@ -188,6 +188,7 @@ tool_verify(h5store *store, const tool_args *args, tool_out *out, h5store_err *e
     run.redraw_at = verify_now() + VERIFY_PATIENCE;
     if (args->form != TOOL_HUMAN)
         tool_table_begin(&run.table, out, args, "findings", verify_columns, COUNT(verify_columns));
+    tool_out_flush(out); /* whoever waits for findings sees that the check has begun */
 
     rc = h5store_verify(store, &options, &errors, err);
     verify_clear_line(&run);

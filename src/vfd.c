@@ -89,7 +89,7 @@ vfd_alloc(H5FD_t *pub, H5FD_mem_t type, hid_t dxpl HS_UNUSED, hsize_t size)
     vfd_file *file = (vfd_file *)pub;
     hs_vfd_host *host = file->host;
     h5store_err err;
-    uint64_t address;
+    uint64_t address, end;
 
     if (type == H5FD_MEM_SUPER) {
         host->blank = false;
@@ -101,10 +101,13 @@ vfd_alloc(H5FD_t *pub, H5FD_mem_t type, hid_t dxpl HS_UNUSED, hsize_t size)
     }
     if (!host->pager->in_transaction)
         return HADDR_UNDEF;
-    if (hs_space_metadata(host->space, host->pager, size, &address, &err) < 0) {
-        vfd_note(file, &err);
+    if (hs_space_metadata(host->space, host->pager, size, &address, &err) == H5STORE_OK)
+        return address;
+    vfd_note(file, &err);
+    if (!host->closing || !hs_add(host->space->eoa, size, &end) || end > INT64_MAX)
         return HADDR_UNDEF;
-    }
+    address = host->space->eoa; /* the space table is forgotten with the rest */
+    host->space->eoa = end;
     return address;
 }
 
@@ -167,11 +170,10 @@ vfd_write(H5FD_t *pub, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED, haddr_t 
 
     if (address > file->host->space->eoa || size > file->host->space->eoa - address)
         return -1;
-    if (hs_pager_write(file->host->pager, address, buffer, size, &err) < 0) {
-        vfd_note(file, &err);
-        return -1;
-    }
-    return 0;
+    if (hs_pager_write(file->host->pager, address, buffer, size, &err) == H5STORE_OK)
+        return 0;
+    vfd_note(file, &err);
+    return file->host->closing ? 0 : -1;
 }
 
 static herr_t

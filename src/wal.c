@@ -10,7 +10,7 @@
  *
  *   header:  0 "h5s-wal\n"   8 le32 version 1   16 container id   32 boot id   48 counter
  *            56 epoch   64 start   72 start sequence   80 applied   88 superblock sum
- *            248 XXH3-64 of bytes 0 to 247
+ *            96 the sum to come   248 XXH3-64 of bytes 0 to 247
  *
  *   record:  0 "h5s-rec\n"   8 epoch   16 sequence   24 flags (le32)   28 pages (le32)
  *            32 blobs (le32)   36 zero   40 length of the body   48 XXH3-64 of the body
@@ -110,6 +110,7 @@ hs_wal_read_header(hs_wal *wal, bool *present, h5store_err *err)
     header->start_sequence = hs_get_le64(copy + 72);
     header->applied = hs_get_le64(copy + 80);
     header->superblock_sum = hs_get_le64(copy + 88);
+    header->applying_sum = hs_get_le64(copy + 96);
     *present = true;
     return H5STORE_OK;
 }
@@ -132,6 +133,7 @@ hs_wal_write_header(hs_wal *wal, h5store_err *err)
     hs_put_le64(copy + 72, header->start_sequence);
     hs_put_le64(copy + 80, header->applied);
     hs_put_le64(copy + 88, header->superblock_sum);
+    hs_put_le64(copy + 96, header->applying_sum);
     hs_put_le64(copy + 248, hs_sum64(copy, 248));
     rc = hs_os_pwrite(wal->fd, wal->path, copy, sizeof copy,
                       counter % 2 ? WAL_COPY_DISTANCE : 0, err);

@@ -26,6 +26,7 @@ typedef struct hs_wal_header {
     uint64_t start_sequence;  /* its sequence number, or the next one to be given */
     uint64_t applied;         /* records up to this sequence number are in the file */
     uint64_t superblock_sum;  /* hs_sum64 of the superblock as we left it in the file */
+    uint64_t applying_sum;    /* of the one that who applies is about to leave there */
 } hs_wal_header;
 
 /* A blob whose bytes were written for a record: checked after a power cut. */
