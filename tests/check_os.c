@@ -288,11 +288,19 @@ START_TEST(missing_fallocate_is_no_failure)
 }
 END_TEST
 
+/* Asked of the system itself, so that the library cannot say "no" to everything. */
+static bool
+can_punch(void)
+{
+    return ftruncate(fd, (off_t)MIB) == 0 &&
+           fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0;
+}
+
 START_TEST(punching_gives_blocks_back_and_leaves_zeros)
 {
     HS_CLEANUP(hs_freep) uint8_t *buffer = malloc(MIB);
     struct stat before, after;
-    bool done;
+    bool done, able = can_punch();
 
     fixture_fill(buffer, MIB, 6);
     ck_assert_int_eq(hs_os_pwrite(fd, path, buffer, MIB, 0, NULL), H5STORE_OK);
@@ -301,6 +309,7 @@ START_TEST(punching_gives_blocks_back_and_leaves_zeros)
     ck_assert_int_eq(hs_os_punch(fd, path, MIB / 4, MIB / 2, &done, NULL), H5STORE_OK);
     ck_assert_int_eq(hs_os_fstat(fd, path, &after, NULL), H5STORE_OK);
     ck_assert_int_eq(after.st_size, (off_t)MIB);
+    ck_assert_int_eq(done, able);
     if (!done) {
         ck_assert_int_eq(after.st_blocks, before.st_blocks);
         return;

@@ -3,9 +3,9 @@
  * See container.h.
  */
 #include "container.h"
-#include "child.h"
 #include "fixture.h"
 #include <fcntl.h>
+#include <hdf5.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +99,50 @@ box_open(unsigned flags)
     BOX_OK(h5store_open(box_path(), &options, &store, &box_err));
     BOX_ASSERT(store != NULL);
     return store;
+}
+
+int
+box_try_open(const char *path, unsigned flags, double timeout, h5store **store)
+{
+    h5store_options options;
+
+    h5store_options_init(&options);
+    options.flags = flags;
+    options.timeout = timeout;
+    return h5store_open(path, &options, store, &box_err);
+}
+
+int
+box_put_and_wait(child *parent, void *context)
+{
+    h5store *store = box_open(H5STORE_CREATE);
+    /* An open stock reader keeps the log from being applied. */
+    hid_t file = H5Fopen(box_path(), H5F_ACC_RDONLY, H5P_DEFAULT);
+
+    (void)context;
+    child_assert(file >= 0);
+    box_set(store, "m/f", "key", 100000, 1);
+    child_tell(parent, 1);
+    child_hear(parent);
+    return 0;
+}
+
+void
+box_leave_log(void)
+{
+    child *c;
+
+    box_make();
+    c = child_start(box_put_and_wait, NULL);
+    child_hear(c);
+    child_kill(c);
+    BOX_ASSERT(box_size(box_log_path()) > 4096);
+}
+
+bool
+box_stock_sees(const char *path)
+{
+    return box_run("h5ls -r '%s' | grep -q '%s'", box_path(), path) == 0;
 }
 
 void

@@ -8,6 +8,7 @@
 #ifndef HS_TEST_CONTAINER_H
 #define HS_TEST_CONTAINER_H
 
+#include "child.h"
 #include <check.h>
 #include <h5store/h5store.h>
 #include <stdbool.h>
@@ -38,6 +39,17 @@ void box_fails_at(int code, int expected, const char *call, const char *file, in
 /* Open the container of the test, with a timeout of 10 s. */
 h5store *box_open(unsigned flags);
 void box_close(h5store *store);
+
+/* Open any container, without failing the test. */
+int box_try_open(const char *path, unsigned flags, double timeout, h5store **store);
+
+/* Leave an item m/f/key with an array of 100000 bytes, seed 1, in the log of a container that
+ * is new: by a child that is killed.  box_put_and_wait is what the child does. */
+void box_leave_log(void);
+int box_put_and_wait(child *parent, void *context);
+
+/* Does h5ls, which knows nothing of the log, list an object whose path has @p path in it? */
+bool box_stock_sees(const char *path);
 
 /* Open, creating it, and close: an empty container without a log. */
 void box_make(void);

@@ -62,7 +62,6 @@ faulty_mmap(void *address, size_t length, int protection, int flags, int file, o
                        : hs_os_real.mmap(address, length, protection, flags, file, offset);
 }
 
-
 void
 faulty_begin(void)
 {

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of decache._h5store share: the module's state, the object layouts, and
+ * the rule by which the library is called.
+ *
+ * The rule.  Arguments are converted with the GIL held; the GIL is released round exactly
+ * one call of libh5store; it is taken back before anything of Python is touched.  No Python
+ * code ever runs inside the library, so the GIL is never waited for with a lock of the
+ * library held, nor the other way round.
+ *
+ * Threads.  A Store may be shared: h5store is thread-safe, and store_enter/store_leave keep
+ * close() from freeing the handle under a call that is on its way in.  Blobs, items, batches
+ * and cursors are for one thread at a time in the library; their `busy` flag (guarded by the
+ * GIL) turns a breach into an exception.
+ */
+#ifndef DECACHE_STATE_H
+#define DECACHE_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <h5store/h5store.h>
+#include <pythread.h>
+#include <sys/types.h>
+
+/* One exception class for each code: slot -code. */
+#define ERROR_CLASS_COUNT 17
+
+typedef struct module_state {
+    PyObject *error;                            /* decache.Error */
+    PyObject *error_classes[ERROR_CLASS_COUNT]; /* slot 0 is unused */
+    PyTypeObject *store_type;
+    PyTypeObject *blob_type;
+    PyTypeObject *blob_cursor_type;
+    PyTypeObject *item_type;
+    PyTypeObject *item_cursor_type;
+    PyTypeObject *batch_type;
+    PyTypeObject *hook_type;
+    PyTypeObject *blob_info_type; /* struct sequences */
+    PyTypeObject *item_info_type;
+    PyTypeObject *totals_type;
+    PyTypeObject *finding_type;
+} module_state;
+
+typedef struct StoreObject {
+    PyObject_HEAD
+    h5store *store; /* NULL once closed */
+    Py_ssize_t active; /* calls between store_enter and store_leave */
+    int closing;       /* close() waits for `idle` */
+    PyThread_type_lock idle;
+    pid_t pid; /* of the process that opened it */
+} StoreObject;
+
+typedef struct BlobObject {
+    PyObject_HEAD
+    PyObject *owner; /* the Store or Item that it came from */
+    h5store_blob *blob;
+    int borrowed; /* the item closes it */
+    int busy;
+} BlobObject;
+
+/* ---- module.c ---------------------------------------------------------- */
+
+/* The state, from any object of one of our (final, immutable) types. */
+module_state *state_of(PyObject *self);
+/* Add a type made from a spec to the module; a new reference is left in *slot. */
+int module_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
+/* As above for a named tuple. */
+int module_add_record(PyObject *module, PyStructSequence_Desc *desc, PyTypeObject **slot);
+/* Free an object of one of our types and its reference to the type. */
+void object_free(PyObject *self);
+
+/* ---- errors.c ---------------------------------------------------------- */
+
+int errors_add(PyObject *module, module_state *state);
+/* Raise what a failed call left in *err.  Always NULL. */
+PyObject *error_raise(const module_state *state, const h5store_err *err);
+/* The same for a failure that this module found. */
+PyObject *error_raise_code(const module_state *state, int code, const char *message);
+
+/* ---- text.c ------------------------------------------------------------ */
+
+/*
+ * Names travel as UTF-8 with surrogateescape, so that a name that is not UTF-8 survives the
+ * way to Python and back.  A new bytes object; TypeError or ValueError (zero inside).
+ */
+PyObject *text_encode(PyObject *text, const char *what);
+PyObject *text_decode(const char *bytes);
+/* "O&" converters: a blob's name from 64 hex digits. */
+int id_converter(PyObject *text, void *id);
+PyObject *id_to_text(const h5store_id *id);
+/* "O&" converter: "never", "fast" or "full" into an h5store_check. */
+int check_converter(PyObject *text, void *check);
+
+/* ---- store.c ----------------------------------------------------------- */
+
+int store_add(PyObject *module, module_state *state);
+/* NULL with an exception when closed; else the handle, to be given back by store_leave. */
+h5store *store_enter(StoreObject *self);
+void store_leave(StoreObject *self);
+
+/* ---- the other types --------------------------------------------------- */
+
+int blob_add(PyObject *module, module_state *state);
+/* Takes over @p blob unless borrowed, also on failure; keeps a reference to owner. */
+PyObject *blob_new(module_state *state, PyObject *owner, h5store_blob *blob, int borrowed);
+PyObject *blob_info_new(module_state *state, const h5store_blob_info *info, const char *damage);
+PyObject *blob_cursor_new(module_state *state, StoreObject *store);
+
+int item_add(PyObject *module, module_state *state);
+PyObject *item_new(module_state *state, StoreObject *store, h5store_item *item);
+PyObject *item_cursor_new(module_state *state, StoreObject *store, const char *collection);
+
+int batch_add(PyObject *module, module_state *state);
+PyObject *batch_new(module_state *state, StoreObject *store, h5store_batch *batch);
+
+int verify_add(PyObject *module, module_state *state);
+/* Store.verify */
+PyObject *store_verify(PyObject *self, PyObject *args, PyObject *kwargs);
+
+int hook_add(PyObject *module, module_state *state);
+
+/* ---- array.c: the only file that knows NumPy --------------------------- */
+
+int array_import(void);
+/* 1 if @p object is an ndarray (or subclass) without Python objects of more than
+ * @p threshold bytes. */
+int array_is_large(PyObject *object, Py_ssize_t threshold);
+/*
+ * Describe @p object for the library.  *owner is a new reference to the array whose memory
+ * the description points to: the object itself, or a contiguous copy of it.
+ */
+int array_describe(PyObject *object, const char *dtype, h5store_array *array, PyObject **owner);
+/* A new array of the shape and order of a stored one; *data is its memory. */
+PyObject *array_new(const module_state *state, const h5store_array *stored, PyObject *dtype,
+                    void **data);
+
+#endif

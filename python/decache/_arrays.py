@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Arrays to blobs and back: copied, or mapped from the container.
+
+A mapped array is a `numpy.memmap` whose file is the container, so that joblib passes it to
+worker processes by name and offset, without a copy. Its base is a `PinnedMmap`, which keeps
+the blob's pin: while any view lives the bytes stay where they are, whoever removes the blob.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import numpy as np
+
+from . import _dtype, _h5store
+
+
+def put(target: _h5store.Store | _h5store.Batch, array: np.ndarray) -> str:
+    """Store an array and return its name, 64 hex digits.
+
+    Raises
+    ------
+    TypeError
+        The array holds references.
+    Error
+        See `_h5store`.
+    """
+    return target.put(array, _dtype.describe(array.dtype))
+
+
+def read(blob: _h5store.Blob, check: str) -> np.ndarray:
+    """Copy a blob into a new array.
+
+    Parameters
+    ----------
+    blob : _h5store.Blob
+    check : {"never", "fast", "full"}
+
+    Raises
+    ------
+    DamagedError
+        The bytes are not those that were stored.
+    """
+    return blob.read(_dtype.parse(blob.info.dtype), check)
+
+
+class PinnedMmap(mmap.mmap):
+    """A mapping of a part of the container, and what pins that part."""
+
+    blob: _h5store.Blob
+
+
+class Handle:
+    """An open container, and the descriptor from which its blobs are mapped.
+
+    Parameters
+    ----------
+    path : str
+    **options
+        As for `_h5store.Store`.
+
+    Attributes
+    ----------
+    raw : _h5store.Store
+    path : str
+        Absolute.
+    """
+
+    def __init__(self, path: str, **options: object) -> None:
+        self.raw = _h5store.Store(path, **options)
+        self.path = os.path.abspath(path)
+        try:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self.raw.close()
+            raise
+
+    def close(self) -> None:
+        """Close; mapped arrays stay valid."""
+        self.__del__()
+        self.raw.close()
+
+    def __del__(self) -> None:
+        fd, self._fd = getattr(self, "_fd", -1), -1
+        if fd >= 0:
+            os.close(fd)
+
+    def map(self, blob: _h5store.Blob, mode: str) -> np.ndarray:
+        """Map a blob.
+
+        Parameters
+        ----------
+        blob : _h5store.Blob
+        mode : {"r", "c"}
+            "r": read-only. "c": writes change the array in memory, never the container.
+
+        Returns
+        -------
+        numpy.memmap
+            A plain array (read-only for "r") where the blob is too small to have bytes of its
+            own in the file.
+
+        Raises
+        ------
+        DamagedError
+            The file is shorter than the blob.
+        OSError
+            The system refused.
+        """
+        info = blob.info
+        dtype = _dtype.parse(info.dtype)
+        if info.offset == 0 or info.nbytes == 0:
+            array = blob.read(dtype, "fast")
+            array.flags.writeable = mode != "r"
+            return array
+        if os.fstat(self._fd).st_size < info.offset + info.nbytes:
+            raise _h5store.DamagedError(f"{self.path} is shorter than blob {info.id} needs")
+
+        start = info.offset - info.offset % mmap.ALLOCATIONGRANULARITY
+        mapping = PinnedMmap(
+            self._fd,
+            info.offset - start + info.nbytes,
+            access=mmap.ACCESS_READ if mode == "r" else mmap.ACCESS_COPY,
+            offset=start,
+        )
+        mapping.blob = blob
+        array = np.ndarray.__new__(
+            np.memmap, info.shape, dtype, mapping, info.offset - start, order=info.order
+        )
+        array._mmap = mapping
+        array.filename = self.path
+        array.offset = info.offset
+        array.mode = mode
+        return array

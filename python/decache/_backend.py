@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: MIT
+"""The joblib store backend "cas".
+
+joblib calls `dump_item` and then `store_metadata` for each computed result. The former pickles
+the result and writes its arrays, the latter commits: one call of the user's function is one
+atomic commit. In between the commit waits in the thread that computed the result; whatever else
+that thread asks of the cache first, the waiting commit is made before it.
+
+Nothing here makes the user's call fail: every method catches what goes wrong, says it in one
+warning, and answers so that joblib computes the result. With mmap_mode joblib loads what it has
+just dumped; the result is kept until then, to be given back if it could not be stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from joblib._store_backends import CacheItemInfo, StoreBackendBase, StoreBackendMixin
+from joblib.logger import format_time
+
+from . import _arrays, _h5store, _limits, _names, _pickler, _shared, _unpickler
+from ._location import prepare
+from ._options import Options
+from ._pending import Pending, commit_abandoned
+from ._warnings import warn
+
+T = TypeVar("T")
+
+CONTAINER_NAME = "blobs.h5"
+
+#: What is told of an item whose metadata cannot be read: so old that any callback that looks
+#: at its age lets it be computed again.
+_UNKNOWN_METADATA = {"duration": 0.0, "input_args": {}, "time": 0.0}
+
+
+class _ThreadState(threading.local):
+    """What a thread has in hand between two calls of the backend."""
+
+    pending: Pending | None = None
+    kept: tuple[tuple[str, ...], Callable[[], Any]] | None = None
+    contained: tuple[str, ...] | None = None
+
+
+class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
+    """Results in ``<location>/blobs.h5``, every large array once.
+
+    See ``joblib.Memory(location, backend="cas", backend_options={...})`` and `Options`.
+    """
+
+    def configure(
+        self, location: str, verbose: int = 1, backend_options: dict[str, Any] | None = None
+    ) -> None:
+        """Set up the cache in a folder; called by joblib.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An option is unknown or out of range.
+        """
+        options = Options.parse(backend_options)
+        mmap_mode = options.mmap_mode
+        if mmap_mode in ("r+", "w+"):
+            warn(
+                f"mmap_mode {mmap_mode!r} would change arrays that other results share; "
+                "the 'cas' backend takes it for 'c': changes stay in memory."
+            )
+            mmap_mode = "c"
+        self.location = location
+        self.verbose = verbose
+        self.compress = options.compress
+        self.mmap_mode = mmap_mode
+        self._options = options
+        prepare(location)
+        self._connect()
+
+    def _connect(self) -> None:
+        path = os.path.join(os.path.abspath(self.location), CONTAINER_NAME)
+        self._shared = _shared.get(path, self._options)
+        self._thread = _ThreadState()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._settle()
+        state = self.__dict__.copy()
+        del state["_shared"], state["_thread"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._connect()
+
+    # -- storing ---------------------------------------------------------------------------
+
+    def dump_item(self, call_id: Sequence[str], item: Any, verbose: int = 1) -> None:
+        """Pickle a result and write its arrays; `store_metadata` commits."""
+        self._settle()
+        if verbose > 10:
+            print(f"Persisting in {self._show(call_id)}")
+        self._keep(call_id, item)
+        try:
+            pickled = _pickler.dump(item, self._options.large_array_threshold)
+        except Exception as error:
+            warn(
+                f"The result of {_call(call_id)} is not cached, since it cannot be pickled: "
+                f"{type(error).__name__}: {error}"
+            )
+            return
+        with self._telling(f"The result of {_call(call_id)} is not cached"):
+            names = _names.split_call(call_id)
+            self._thread.pending = Pending(self._shared, tuple(call_id), names, pickled)
+
+    def store_metadata(self, call_id: Sequence[str], metadata: dict[str, Any]) -> None:
+        """Commit the result just dumped, or change the metadata of a stored one."""
+        state = self._thread
+        pending, state.pending = state.pending, None
+        if pending is not None and pending.call_id != tuple(call_id):
+            self._commit(pending)
+            pending = None
+        if pending is None and self._kept_item(call_id) is not None:
+            return  # it could not be dumped, and that was said
+        with self._telling(f"The metadata of {_call(call_id)} are not stored"):
+            text = json.dumps(metadata)
+            if pending is not None:
+                pending.set_metadata(text)
+            else:
+                collection, key = _names.split_call(call_id)
+                self._change(lambda batch: batch.set_metadata(collection, key, text))
+        if pending is not None:
+            self._commit(pending)
+
+    def _commit(self, pending: Pending) -> None:
+        with self._telling(f"The result of {_call(pending.call_id)} is not cached"):
+            pending.commit()
+            if self.mmap_mode is None:
+                self._loosen()
+
+    def _settle(self) -> None:
+        """Commit what this thread has in hand, before it asks for anything else."""
+        state = self._thread
+        pending, state.pending = state.pending, None
+        state.kept = state.contained = None
+        if pending is not None:
+            self._commit(pending)
+        with self._telling("A result of a thread that has ended is not cached"):
+            commit_abandoned()
+
+    def _change(self, change: Callable[[_h5store.Batch], None]) -> None:
+        """Commit one change."""
+
+        def run(handle: _arrays.Handle) -> None:
+            batch = handle.raw.batch()
+            change(batch)
+            batch.commit()
+
+        self._shared.run(run)
+
+    # -- a result between dump_item and load_item ------------------------------------------
+
+    def _keep(self, call_id: Sequence[str], item: Any) -> None:
+        self._thread.kept = (tuple(call_id), lambda: item)
+
+    def _loosen(self) -> None:
+        """Hold the result that was just stored only as long as somebody else does."""
+        call_id, get = self._thread.kept or (None, None)
+        if get is None:
+            return
+        try:
+            self._thread.kept = (call_id, weakref.ref(get()))
+        except TypeError:  # of a type without weak references
+            self._thread.kept = None
+
+    def _kept_item(self, call_id: Sequence[str]) -> Callable[[], Any] | None:
+        kept = self._thread.kept
+        return kept[1] if kept is not None and kept[0] == tuple(call_id) else None
+
+    # -- loading ---------------------------------------------------------------------------
+
+    def load_item(
+        self,
+        call_id: Sequence[str],
+        verbose: int = 1,
+        timestamp: float | None = None,
+        metadata: dict[str, Any] | None = None,
+        msg: str | None = None,
+    ) -> Any:
+        """Return a stored result.
+
+        Raises
+        ------
+        KeyError
+            There is none, or it cannot be read, and then a warning says why. joblib runs the
+            function.
+        """
+        if verbose > 1:
+            text = msg or _loading_message(call_id, timestamp, metadata)
+            print(f"{text}..." if verbose < 10 else f"{text} from {self._show(call_id)}")
+
+        kept = self._kept_item(call_id)
+        self._settle()
+        try:
+            return self._shared.run(lambda handle: self._load(handle, call_id))
+        except Exception as error:
+            item = kept() if kept is not None else None
+            if item is not None:
+                return item
+            if isinstance(error, _h5store.NotFoundError):
+                message = f"Non-existing item (may have been cleared): {self._show(call_id)}"
+                raise KeyError(message) from None
+            warn(self._loading_failed(call_id, error))
+            raise KeyError(f"{self._show(call_id)} cannot be read: {error}") from error
+
+    def _load(self, handle: _arrays.Handle, call_id: Sequence[str]) -> Any:
+        item = handle.raw.item(*_names.split_call(call_id))
+        check, mode = self._options.verify, self.mmap_mode
+        if mode is None:
+            return _unpickler.load(item, check, lambda blob: _arrays.read(blob, check))
+        _keep_from_joblib_workers(handle.path)
+        return _unpickler.load(item, check, lambda blob: handle.map(blob, mode))
+
+    def _loading_failed(self, call_id: Sequence[str], error: Exception) -> str:
+        what = f"The cached result of {_call(call_id)} in {self._shared.path}"
+        if isinstance(error, _unpickler.BlobError):
+            cause = error.__cause__
+            return f"{what} is computed again, since its blob {error.blob_id} is lost: {cause}"
+        return f"{what} is computed again, since it cannot be read: {_sentence(error)}"
+
+    # -- asking ----------------------------------------------------------------------------
+
+    def contains_item(self, call_id: Sequence[str]) -> bool:
+        """Is there a result with all its arrays?"""
+        self._settle()
+        with self._telling(f"The cache is not asked for {_call(call_id)}"):
+            names = _names.split_call(call_id)
+            found = self._shared.run(lambda handle: handle.raw.has_item(*names))
+            self._thread.contained = tuple(call_id) if found else None
+            return found
+        return False
+
+    def get_metadata(self, call_id: Sequence[str]) -> dict[str, Any]:
+        """Return the metadata of a result, or {} if there is none."""
+        contained = self._thread.contained
+        self._settle()
+        with self._telling(f"The metadata of {_call(call_id)} cannot be read"):
+            names = _names.split_call(call_id)
+            try:
+                return json.loads(self._shared.run(lambda one: one.raw.get_metadata(*names)))
+            except _h5store.NotFoundError:
+                # Removed by somebody since joblib asked whether it is there: callbacks that
+                # look at its age must not fall over that.
+                return dict(_UNKNOWN_METADATA) if contained == tuple(call_id) else {}
+        return dict(_UNKNOWN_METADATA)
+
+    def get_item_info(self, call_id: Sequence[str]) -> dict[str, Any]:
+        """Return where a result is."""
+        return {"location": self._show(call_id)}
+
+    def contains_path(self, call_id: Sequence[str]) -> bool:
+        """Is anything stored for a function?"""
+        self._settle()
+        with self._telling(f"The cache is not asked for {_show_function(call_id)}"):
+            collection = _names.collection_name(call_id)
+            return self._shared.run(
+                lambda handle: next(iter(handle.raw.items(collection)), None) is not None
+            )
+        return False
+
+    # -- functions -------------------------------------------------------------------------
+
+    def store_cached_func_code(
+        self, call_id: Sequence[str], func_code: str | None = None
+    ) -> None:
+        """Store the source of a function; without source there is nothing to do."""
+        self._settle()
+        if func_code is None:
+            return
+        with self._telling(f"The source of {_show_function(call_id)} is not stored"):
+            collection = _names.collection_name(call_id)
+            text = func_code.replace("\0", "\\0")
+            self._change(lambda batch: batch.set_source(collection, text))
+
+    def get_cached_func_code(self, call_id: Sequence[str]) -> str:
+        """Return the source of a function.
+
+        Raises
+        ------
+        OSError
+            It is not there or cannot be read; joblib stores it then.
+        """
+        self._settle()
+        try:
+            collection = _names.collection_name(call_id)
+            return self._shared.run(lambda handle: handle.raw.get_source(collection))
+        except _h5store.NotFoundError:
+            raise FileNotFoundError(f"no source of {_show_function(call_id)}") from None
+        except Exception as error:
+            text = f"The source of {_show_function(call_id)} cannot be read: {_sentence(error)}"
+            warn(text)
+            raise OSError(text) from error
+
+    def get_cached_func_info(self, call_id: Sequence[str]) -> dict[str, Any]:
+        """Return where a function's results are."""
+        return {"location": self._show(call_id)}
+
+    # -- removing --------------------------------------------------------------------------
+
+    def clear_item(self, call_id: Sequence[str]) -> None:
+        """Remove a result, and the arrays that nothing else uses."""
+        self._settle()
+        with self._telling(f"The result of {_call(call_id)} is not removed"):
+            names = _names.split_call(call_id)
+            self._change(lambda batch: batch.remove(*names))
+
+    def clear_path(self, call_id: Sequence[str]) -> None:
+        """Remove all results of a function, and its source."""
+        self._settle()
+        with self._telling(f"The results of {_show_function(call_id)} are not removed"):
+            collection = _names.collection_name(call_id)
+            self._change(lambda batch: batch.remove(collection, None))
+
+    def clear_location(self, location: str) -> None:
+        """Remove what is at a path that `get_items` told, or everything."""
+        self._settle()
+        with self._telling(f"{location} is not removed"):
+            names = _names.split_path(self.location, location)
+            self._change(lambda batch: batch.remove(*names))
+
+    def get_items(self) -> list[CacheItemInfo]:
+        """Return path, size and time of last use of each result.
+
+        The size counts arrays that other results share not at all: it is what removing this
+        one result would free.
+        """
+        self._settle()
+        with self._telling(f"The results in {self._shared.path} are not listed"):
+            return [
+                CacheItemInfo(
+                    os.path.join(self.location, *entry.names),
+                    entry.size,
+                    datetime.datetime.fromtimestamp(entry.last_used),
+                )
+                for entry in self._shared.run(lambda handle: _limits.entries(handle.raw))
+            ]
+        return []
+
+    def enforce_store_limits(
+        self,
+        bytes_limit: int | str | None,
+        items_limit: int | None = None,
+        age_limit: datetime.timedelta | None = None,
+    ) -> None:
+        """Remove the results that were not used for longest, until the limits are kept.
+
+        Raises
+        ------
+        ValueError
+            The age limit is negative.
+        """
+        limits = _limits.Limits.parse(bytes_limit, items_limit, age_limit)
+        self._settle()
+        with self._telling(f"The limits of {self._shared.path} are not enforced"):
+            removed = self._shared.run(lambda handle: _limits.enforce(handle.raw, limits))
+            if self.verbose > 10:
+                for names in removed:
+                    print(f"Deleting item {os.path.join(self.location, *names)}")
+
+    #: The name of `enforce_store_limits` in joblib 1.2.
+    reduce_store_size = enforce_store_limits
+
+    # -- what joblib's base class asks of a store of files ----------------------------------
+
+    def create_location(self, location: str) -> None:
+        """Create a folder; joblib does not ask for it with this backend."""
+        os.makedirs(location, exist_ok=True)
+
+    def _item_exists(self, location: str) -> bool:
+        collection, key = _names.split_path(self.location, location)
+        if collection is None:
+            return os.path.isdir(location)
+        if key is None:
+            return self.contains_path([collection])
+        return self.contains_item([collection, key])
+
+    def _open_item(self, f: str, mode: str) -> Any:
+        raise NotImplementedError("results are not files in the 'cas' backend")
+
+    def _move_item(self, src: str, dst: str) -> None:
+        raise NotImplementedError("results are not files in the 'cas' backend")
+
+    # -- telling ---------------------------------------------------------------------------
+
+    def _show(self, call_id: Sequence[str]) -> str:
+        return os.path.join(self.location, *call_id)
+
+    @contextlib.contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        """Turn what goes wrong inside into a warning."""
+        try:
+            yield
+        except Exception as error:
+            warn(f"{what}: {_sentence(error)}")
+
+
+def _call(call_id: Sequence[str]) -> str:
+    return f"{_show_function(call_id[:-1])} (arguments {call_id[-1]})"
+
+
+def _show_function(parts: Sequence[str]) -> str:
+    return "/".join(parts)
+
+
+def _sentence(error: BaseException) -> str:
+    """What an exception says, with its class where it is not one of ours."""
+    text = str(error) or type(error).__name__
+    ours = isinstance(error, (_h5store.Error, OSError))
+    return text if ours else f"{type(error).__name__}: {text}"
+
+
+def _loading_message(
+    call_id: Sequence[str], timestamp: float | None, metadata: dict[str, Any] | None
+) -> str:
+    """The line that joblib's own backend prints when verbose."""
+    since = "" if timestamp is None else f"{format_time(time.time() - timestamp): <16}"
+    signature = os.path.basename(call_id[0])
+    if metadata is not None and "input_args" in metadata:
+        args = ", ".join(f"{name}={value}" for name, value in metadata["input_args"].items())
+        signature += f"({args})"
+    return f"[Memory]{since}: Loading {signature}"
+
+
+def _keep_from_joblib_workers(path: str) -> None:
+    """Have joblib's workers return arrays mapped from the container by value.
+
+    joblib would send their place in the file to the parent process, where nothing pins it once
+    the worker is gone. (Parents send places to workers, as they should: they hold the pin.)
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from joblib._memmapping_reducer import JOBLIB_MMAPS
+
+        JOBLIB_MMAPS.add(path)

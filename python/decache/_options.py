@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""The options of the backend: their names, defaults and checks."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+#: Arrays of more bytes than this become blobs.
+DEFAULT_THRESHOLD = 64 * 1024
+
+_LARGEST = 2**62
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``joblib.Memory(..., backend_options={...})`` may say.
+
+    Attributes
+    ----------
+    large_array_threshold : int
+        Arrays and buffers of more bytes than this are stored as blobs of their own, each once;
+        smaller ones with the rest of the result.
+    durability : {"process", "power"}
+        "process": a stored result survives the death of any process at once, and a power cut
+        after about two seconds. "power": it survives both at once; every new result then waits
+        for the disk.
+    timeout : float
+        Seconds to wait for another process's lock before giving up with a warning.
+    verify : {"fast", "full", "never"}
+        What a load checks: a fast checksum, the SHA-256, or nothing.
+    threads : int
+        For hashing, reading and writing one array; 0: by the CPUs, 8 at most.
+    compress : object
+        Accepted for joblib's sake; has no effect.
+    mmap_mode : {None, "r", "c"}
+        As in joblib. "r+" and "w+" would change arrays that results share, and are taken
+        for "c".
+    """
+
+    large_array_threshold: int = DEFAULT_THRESHOLD
+    durability: str = "process"
+    timeout: float = 30.0
+    verify: str = "fast"
+    threads: int = 0
+    compress: Any = False
+    mmap_mode: str | None = None
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any] | None) -> Options:
+        """Check what was given.
+
+        Raises
+        ------
+        ValueError
+            An unknown option, or a value out of range.
+        TypeError
+            A value of the wrong kind.
+        """
+        values = dict(given or {})
+        known = [one.name for one in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
+                raise ValueError(
+                    f"unknown backend option {name!r} of the 'cas' backend; "
+                    f"did you mean {near[0]!r}? Options: {', '.join(known)}"
+                )
+        for name, check in _CHECKS.items():
+            if name in values:
+                values[name] = check(name, values[name])
+        return cls(**values)
+
+
+def _whole_number(name: str, value: Any) -> int:
+    """Return a number of 0 or more without fraction; infinity is the largest there is."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isnan(value):
+        raise TypeError(f"backend option {name!r} must be a whole number, not {value!r}")
+    if value < 0:
+        raise ValueError(f"backend option {name!r} must not be negative, but is {value!r}")
+    if value >= _LARGEST:
+        return _LARGEST
+    if value != int(value):
+        raise ValueError(f"backend option {name!r} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def _threads(name: str, value: Any) -> int:
+    count = _whole_number(name, value)
+    if count > 1024:
+        raise ValueError(f"backend option {name!r} must be at most 1024, but is {value!r}")
+    return count
+
+
+def _timeout(name: str, value: Any) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"backend option {name!r} must be a number of seconds, not {value!r}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"backend option {name!r} must be 0 or more, but is {value!r}")
+    return float(value)
+
+
+def _one_of(*allowed: Any) -> Any:
+    def check(name: str, value: Any) -> Any:
+        if value not in allowed:
+            words = ", ".join(map(repr, allowed))
+            raise ValueError(f"backend option {name!r} must be one of {words}, not {value!r}")
+        return value
+
+    return check
+
+
+_CHECKS = {
+    "large_array_threshold": _whole_number,
+    "durability": _one_of("process", "power"),
+    "timeout": _timeout,
+    "verify": _one_of("fast", "full", "never"),
+    "threads": _threads,
+    "mmap_mode": _one_of(None, "r", "c", "r+", "w+"),
+}

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""A result between its dump and its commit."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+
+from . import _arrays, _h5store, _pickler, _shared
+from ._warnings import logger
+
+
+class Pending:
+    """A batch with one result, whose arrays are written and which waits for its commit.
+
+    Parameters
+    ----------
+    shared : _shared.SharedStore
+    call_id : tuple of str
+        joblib's name of the call.
+    names : tuple of str
+        Collection and key.
+    pickled : _pickler.Pickled
+    """
+
+    def __init__(
+        self,
+        shared: _shared.SharedStore,
+        call_id: tuple[str, ...],
+        names: tuple[str, str],
+        pickled: _pickler.Pickled,
+    ) -> None:
+        self.call_id = call_id
+        self._shared = shared
+        self._names = names
+        self._pickled = pickled
+        self._metadata = "{}"
+        self._thread = threading.current_thread()
+        self._pid = os.getpid()
+        self._batch: _h5store.Batch | None = shared.run(self._write)
+        _waiting.add(self)
+
+    def set_metadata(self, text: str) -> None:
+        """Say what metadata the result is committed with."""
+        self._metadata = text
+
+    def commit(self) -> None:
+        """Make it so.
+
+        Raises
+        ------
+        Error, OSError
+            Nothing is stored.
+        """
+        _waiting.discard(self)
+        batch, self._batch = self._batch, None
+        if batch is None or self._pid != os.getpid():
+            return  # of the parent process, which commits it
+        try:
+            self._finish(batch)
+        except (_h5store.ChangedError, _h5store.PoisonedError, _h5store.ClosedError):
+            # The container was deleted or replaced since: write everything to the new one.
+            self._shared.run(lambda handle: self._finish(self._write(handle)))
+
+    def _write(self, handle: _arrays.Handle) -> _h5store.Batch:
+        batch = handle.raw.batch()
+        links = [_arrays.put(batch, array) for array in self._pickled.arrays]
+        buffers = len(links)
+        parts: list[tuple[bytes | None, int, int | None]] = []
+        for part in self._pickled.parts:
+            if isinstance(part, bytes):
+                parts.append((part, len(part), None))
+            else:
+                parts.append((None, part.nbytes, len(links)))
+                links.append(_arrays.put(batch, part))
+        output = _pickler.encode(buffers, parts)
+        batch.set_item(*self._names, output, self._metadata, links)
+        return batch
+
+    def _finish(self, batch: _h5store.Batch) -> None:
+        if self._metadata != "{}":
+            batch.set_metadata(*self._names, self._metadata)
+        batch.commit()
+
+
+#: Strong references: a thread's own are gone with it.
+_waiting: set[Pending] = set()
+
+
+def commit_abandoned() -> None:
+    """Commit what threads left that have ended before the metadata came.
+
+    Raises
+    ------
+    Error, OSError
+        One of them is not stored.
+    """
+    for pending in list(_waiting):
+        if not pending._thread.is_alive():
+            pending.commit()
+
+
+def _commit_all() -> None:
+    """At exit: results whose metadata never came, since the call was interrupted."""
+    for pending in list(_waiting):
+        try:
+            pending.commit()
+        except Exception as error:  # nobody is left to tell but the log
+            logger.warning("storing %s: %s", pending.call_id, error)
+
+
+# Run before _shared closes the containers: handlers run in reverse order.
+atexit.register(_commit_all)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""One open container for all the Memory objects of a process that use it.
+
+`SharedStore.run` is the only way to it. It opens the container when it is first needed, and
+again after a fork, or when somebody deleted or replaced the file, or closed it after a failed
+sync; and it sets a container aside that cannot be used.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TypeVar
+
+from . import _aside, _h5store
+from ._arrays import Handle
+from ._options import Options
+from ._warnings import logger, warn
+
+T = TypeVar("T")
+
+#: Opening again can help after these.
+_STALE = (
+    _h5store.ChangedError,
+    _h5store.ForkedError,
+    _h5store.ClosedError,
+    _h5store.PoisonedError,
+)
+#: Seconds for which a container that could not be opened or locked is not tried again, so
+#: that a call, which asks several times, waits for the timeout once.
+_PAUSE = 5.0
+#: The file cannot be used, and never will be.
+_UNUSABLE = (_h5store.NotAStoreError, _h5store.DamagedError, _h5store.ChangedError)
+
+
+class SharedStore:
+    """A container that is opened on demand.
+
+    Parameters
+    ----------
+    path : str
+    options : Options
+    """
+
+    def __init__(self, path: str, options: Options) -> None:
+        self.path = path
+        self._settings = {
+            "durability": options.durability,
+            "timeout": options.timeout,
+            "threads": options.threads,
+        }
+        self._lock = threading.Lock()
+        self._handle: Handle | None = None
+        self._pause: tuple[float, BaseException] | None = None
+
+    def run(self, action: Callable[[Handle], T]) -> T:
+        """Run an action on the open container, a second time if it had to be opened anew.
+
+        Raises
+        ------
+        Error, OSError
+            The container cannot be opened, or whatever the action raises.
+        """
+        handle = self.handle()
+        try:
+            return action(handle)
+        except _h5store.BusyError as error:
+            self._pause = (time.monotonic() + _PAUSE, error)
+            raise
+        except _STALE as error:
+            logger.info("opening %s again: %s", self.path, error)
+            self.drop(handle)
+        return action(self.handle())
+
+    def handle(self) -> Handle:
+        """Return the open container, opening it if need be."""
+        with self._lock:
+            if self._pause is not None:
+                until, error = self._pause
+                if time.monotonic() < until:
+                    raise error
+                self._pause = None
+            if self._handle is None:
+                try:
+                    self._handle = self._open()
+                except (_h5store.Error, OSError) as error:
+                    self._pause = (time.monotonic() + _PAUSE, error)
+                    raise
+            return self._handle
+
+    def drop(self, handle: Handle) -> None:
+        """Forget a handle that is of no more use; whoever comes next opens another."""
+        with self._lock:
+            if self._handle is handle:
+                self._handle = None
+        # Not closed here: other threads may be using it, and what they hold keeps it.
+
+    def close(self) -> None:
+        """Close the container; the next use opens it again."""
+        with self._lock:
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
+    def _open(self) -> Handle:
+        identity = _aside.identify(self.path)
+        try:
+            return self._open_once()
+        except _UNUSABLE as error:
+            reason = error
+        if identity is not None:
+            try:
+                moved = _aside.set_aside(self.path, identity)
+            except OSError as error:
+                raise reason from error
+            if moved is not None:
+                warn(
+                    f"The cache {self.path} cannot be used: {reason} It was renamed to {moved}, "
+                    "and a fresh one is started. Delete the renamed file if you do not need it."
+                )
+        return self._open_once()
+
+    def _open_once(self) -> Handle:
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        try:
+            handle = Handle(self.path, create=True, **self._settings)
+        except _h5store.ReadOnlyError:
+            if not os.path.exists(self.path):
+                raise
+            # What is there can still be read. Storing will say why it is not possible.
+            handle = Handle(self.path, read_only=True, **self._settings)
+        if handle.raw.notice:
+            warn(f"The cache {self.path}: {handle.raw.notice}")
+        return handle
+
+    def _after_fork_in_child(self) -> None:
+        # A thread of the parent may have held the lock, and the handle is the parent's.
+        self._lock = threading.Lock()
+        self._handle = None
+        self._pause = None
+
+
+_shared: weakref.WeakValueDictionary[tuple, SharedStore] = weakref.WeakValueDictionary()
+_shared_lock = threading.Lock()
+
+
+def get(path: str, options: Options) -> SharedStore:
+    """Return the store for a path, the same for the same path and options."""
+    key = (os.path.realpath(path), options.durability, options.timeout, options.threads)
+    with _shared_lock:
+        store = _shared.get(key)
+        if store is None:
+            store = _shared[key] = SharedStore(path, options)
+        return store
+
+
+def _forked() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for store in list(_shared.values()):
+        store._after_fork_in_child()
+
+
+def _close_all() -> None:
+    for store in list(_shared.values()):
+        try:
+            store.close()
+        except Exception as error:  # nobody is left to tell but the log
+            logger.warning("closing %s: %s", store.path, error)
+
+
+os.register_at_fork(after_in_child=_forked)
+atexit.register(_close_all)

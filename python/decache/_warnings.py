@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""How the cache tells of its troubles: one warning each, at the user's line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+import joblib._store_backends as _joblib_backends
+
+logger = logging.getLogger("decache")
+logger.addHandler(logging.NullHandler())
+
+#: joblib's own class for such warnings; it came with joblib 1.3.
+_JoblibWarning: type[Warning] = getattr(_joblib_backends, "CacheWarning", UserWarning)
+
+
+class CacheWarning(_JoblibWarning):
+    """The cache could not do its part; the results of calls are not affected."""
+
+
+def warn(message: str) -> None:
+    """Warn, as from the first line on the stack that is neither ours nor joblib's."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame is not None and _is_internal(frame.f_globals.get("__name__", "")):
+        level += 1
+        frame = frame.f_back
+    logger.warning(message)
+    warnings.warn(message, CacheWarning, stacklevel=level + 1)
+
+
+def _is_internal(module: str) -> bool:
+    return module.partition(".")[0] in ("decache", "joblib")

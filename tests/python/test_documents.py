@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""The code in the documents does what they say."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+import decache
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+
+def code_blocks(document: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language, in order."""
+    text = (TOP / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_format_recomputes_names(tmp_path):
+    """FORMAT.md's ten lines give the name of every blob, from h5py alone."""
+    arrays = [
+        np.arange(300_000.0).reshape(600, 500),
+        np.asfortranarray(np.arange(300_000, dtype=">i2").reshape(600, 500)),
+        np.zeros((3, 0, 2), np.complex64),
+        np.array(7, np.uint8),
+        np.arange(90_000).astype("datetime64[s]"),
+        np.zeros(40_000, [("x", "<i4"), ("y", "<f8", (2,))]),
+        np.arange(200_000) % 3 == 0,
+        np.array(["a", "bcd"] * 500),
+    ]
+    path = tmp_path / "blobs.h5"
+    with decache.Store(path) as store:
+        names = {store.put(array) for array in arrays}
+    namespace: dict = {}
+    (block,) = code_blocks("FORMAT.md", "python")
+    exec(block, namespace)
+    with h5py.File(path, "r") as file:
+        datasets = [one for group in file["blobs"].values() for one in group.values()]
+        assert {namespace["blob_name"](one) for one in datasets} == names
+    assert len(names) == len(arrays)
+
+
+def test_readme_python_runs(tmp_path):
+    """The blocks of README.md run one after the other, as a reader would type them."""
+    blocks = code_blocks("README.md", "python")
+    assert len(blocks) >= 4
+    script = "\n".join(blocks).replace("def simulate(seed): ...", SIMULATE)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "This is a container of h5store" in done.stdout
+    assert "True 1" in done.stdout  # the array is in the store, which has one
+
+
+#: The body that README leaves out, and a call, so that there is a container to look into.
+SIMULATE = """\
+def simulate(seed):
+    import numpy
+    return numpy.random.default_rng(seed).normal(size=200_000)
+
+simulate(1)
+"""
+
+
+def test_readme_commands_run(tmp_path):
+    """The commands under "Look inside" run on a cache like the one README makes."""
+    tool = os.environ.get("H5STORE_TOOL") or shutil.which("h5store")
+    if tool is None or shutil.which("h5ls") is None:
+        pytest.skip("h5store or the HDF5 tools are not installed")
+    folder = tmp_path / "cache" / "joblib"
+    folder.mkdir(parents=True)
+    with decache.Store(folder / "blobs.h5") as store:
+        name = store.put(np.arange(100_000))
+    section = (TOP / "README.md").read_text(encoding="utf-8").split("## Look inside")[1]
+    block = re.search(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[1]
+    commands = [line.split("#")[0].strip() for line in block.splitlines() if line.strip()]
+    assert len(commands) >= 6
+    for command in commands:
+        command = command.replace("cat  3fa9", f"cat {name[:12]}")
+        command = re.sub(r"^h5store\b", f"'{tool}'", command)
+        done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, (command, done.stderr)
+    np.testing.assert_array_equal(np.load(tmp_path / "array.npy"), np.arange(100_000))
