@@ -32,9 +32,9 @@ typedef enum h5store_check {
 typedef struct h5store_blob_info {
     h5store_id id;
     h5store_array array;   /**< dtype is owned by the blob or cursor; data is NULL */
-    uint64_t links;        /**< references from items; 0 only for one kept by put */
+    uint64_t links;        /**< what keeps it: each link of an item, and 1 if kept by put */
     uint64_t offset;       /**< of the bytes in the container file; 0 if kept inline */
-    uint64_t stored_bytes; /**< bytes set aside for it in the file */
+    uint64_t stored_bytes; /**< bytes set aside for it in the file; 0 if kept inline */
 } h5store_blob_info;
 
 /**

@@ -7,6 +7,23 @@
 #include "h5util.h"
 #include <stdio.h>
 
+/*
+ * A read scope for one step.  DAMAGED is said of single entries, behind which a walk goes on;
+ * a container that cannot be read at all ends it, so it gets another code.
+ */
+static int
+walk_begin(hs_container *c, hid_t *file, h5store_err *err)
+{
+    h5store_err inner;
+    int rc = hs_container_read_begin(c, file, &inner);
+
+    if (rc == H5STORE_E_DAMAGED)
+        return hs_fail(err, H5STORE_E_HDF5, 0, "%s", inner.message);
+    if (rc < 0 && err != NULL)
+        *err = inner;
+    return rc;
+}
+
 /* ---- blobs ------------------------------------------------------------ */
 
 /* List the next of the 256 groups that has members. */
@@ -63,7 +80,7 @@ int
 hs_blob_walk_next(hs_blob_walk *walk, h5store_err *err)
 {
     hid_t file;
-    int rc = hs_container_read_begin(walk->container, &file, err);
+    int rc = walk_begin(walk->container, &file, err);
 
     if (rc < 0)
         return rc;
@@ -282,8 +299,9 @@ int
 hs_item_walk_next(hs_item_walk *walk, h5store_item_info *info, h5store_err *err)
 {
     hid_t file;
-    int rc = hs_container_read_begin(walk->container, &file, err);
+    int rc = walk_begin(walk->container, &file, err);
 
+    *info = (h5store_item_info){0};
     if (rc < 0)
         return rc;
     rc = H5STORE_DONE;

@@ -331,7 +331,9 @@ def make_bad(kind: str, folder: pathlib.Path, sound: pathlib.Path) -> pathlib.Pa
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "truncated", "a stump", "fifo"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "folder", "empty", "text", "truncated", "a stump", "fifo"]
+)
 def test_what_cannot_be_opened(
     command: str, kind: str, tmp_path: pathlib.Path, cache: pathlib.Path
 ) -> None:
