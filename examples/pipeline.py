@@ -52,7 +52,8 @@ def search(memory: joblib.Memory | None) -> tuple[float, GridSearchCV]:
 
 def main(folder: str) -> None:
     memory = joblib.Memory(folder, backend="cas", verbose=0)
-    print("\nA grid search on scikit-learn's digits 0 to 5: 16 settings x 3 parts of the data\n" + "=" * 80)
+    print("\nA grid search on scikit-learn's digits 0 to 5: 16 settings x 3 parts of the data")
+    print("=" * 80)
     runs = [
         ("without a cache", search(None)),
         ("first run with the cache", search(memory)),

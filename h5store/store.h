@@ -126,8 +126,9 @@ H5STORE_API const char *h5store_path(const h5store *store);
 H5STORE_API int h5store_is_read_only(const h5store *store);
 
 /**
- * What opening had to say, if anything: results dropped after a power cut, a log
- * that belonged to another container.  Owned by the handle; "" when all was well.
+ * What there is to say, if anything: results dropped after a power cut, a log that belonged
+ * to another container; and, from the first removal on, that the file system cannot punch
+ * holes.  Owned by the handle; "" when all is well.
  * @since 0.1
  */
 H5STORE_API const char *h5store_notice(const h5store *store);

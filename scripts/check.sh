@@ -21,7 +21,11 @@ while IFS= read -r result; do
     *) failed=$((failed + 1)) word=FAILED ;;
     esac
     say "${name#build/} $word"
-    [ $word = passed ] && tail -n 1 "$name.log" || tail -n 60 "$name.log"
+    if [ $word = passed ]; then
+        tail -n 2 "$name.log" | head -n 1 # the test's own closing line; automake's is the last
+    else
+        tail -n 60 "$name.log"
+    fi
 done < <(find build -name '*.trs' | sort)
 
 if [ $status != 0 ] && [ $failed = 0 ]; then

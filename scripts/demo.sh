@@ -35,23 +35,27 @@ python examples/dedup.py $cache/dedup
 say "examples/pipeline.py: a grid search over a cached pipeline"
 python examples/pipeline.py $cache/pipeline
 
-container=$(find $cache/dedup -name blobs.h5)
-say "inside $container, as h5ls shows it"
-h5ls -r "$container"
-say "the array itself: its head, as h5dump shows it"
-h5dump -H -A 0 "$container" | sed -n '1,40p'
-say "the same through h5py"
-python - "$container" <<'END'
+# Inside, by programs that know nothing of decache.
+container=$(find $cache/pipeline -name blobs.h5)
+item=$(h5ls -r "$container" | awk '!found && sub("/output .*", "") { print; found = 1 }')
+id=$(h5store ls --tsv "$container" | sort -t "$(printf '\t')" -k6,6nr | sed -n '1s/\t.*//p')
+blob=/blobs/${id:0:2}/$id
+
+say "h5ls: one cached result of $container"
+echo "    $item"
+h5ls "$container$item"
+say "h5dump: the array that most results share (type, shape, attributes)"
+h5dump -A -d "$blob" "$container"
+say "h5py: its type, shape, and first numbers"
+python - "$container" "$blob" <<'END'
 import sys
 import h5py
 
 with h5py.File(sys.argv[1]) as file:
-    print(dict(file.attrs)["README"])
-    for name, folder in file["blobs"].items():
-        for blob in folder.values():
-            print(blob.name[:20] + "...", blob.dtype, blob.shape, blob[(0,) * blob.ndim])
+    array = file[sys.argv[2]]
+    print(f"    {array.dtype}, {array.shape}, {array[(0,) * (array.ndim - 1)][:5]}")
 END
-say "and as the h5store command shows it"
-h5store ls "$container"
+say "h5store: which functions use the space, and what was saved"
+h5store tree -d "$container"
 h5store stat "$container"
-say "the caches are in $cache; run this again whenever you like"
+say "done; the caches are in $cache, for you to look around"

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from os import PathLike
 from pickle import PickleBuffer
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
+from _typeshed import structseq
+from typing_extensions import TypeAlias
 
-Check = Literal["never", "fast", "full"]
+_Check: TypeAlias = Literal["never", "fast", "full"]
 
 library_version: str
 hdf5_version: str
@@ -36,50 +38,138 @@ class UnsupportedError(Error): ...
 class PoisonedError(Error): ...
 class HDF5Error(Error): ...
 
-class Totals(NamedTuple):
-    items: int
-    blobs: int
-    links: int
-    blob_bytes: int
-    linked_bytes: int
-    free_bytes: int
-    file_size: int
-    disk_bytes: int
-    log_bytes: int
+_TotalsTuple: TypeAlias = tuple[
+    int, int, int, int, int, int, int, int, int
+]
 
-class BlobInfo(NamedTuple):
-    id: str
-    dtype: str
-    order: Literal["C", "F"]
-    shape: tuple[int, ...]
-    nbytes: int
-    links: int
-    offset: int
-    stored_bytes: int
-    damage: str | None
+@final
+class Totals(structseq[Any], _TotalsTuple):
+    __match_args__: Final = (
+        "items",
+        "blobs",
+        "links",
+        "blob_bytes",
+        "linked_bytes",
+        "free_bytes",
+        "file_size",
+        "disk_bytes",
+        "log_bytes",
+    )
+    @property
+    def items(self) -> int: ...
+    @property
+    def blobs(self) -> int: ...
+    @property
+    def links(self) -> int: ...
+    @property
+    def blob_bytes(self) -> int: ...
+    @property
+    def linked_bytes(self) -> int: ...
+    @property
+    def free_bytes(self) -> int: ...
+    @property
+    def file_size(self) -> int: ...
+    @property
+    def disk_bytes(self) -> int: ...
+    @property
+    def log_bytes(self) -> int: ...
 
-class ItemInfo(NamedTuple):
-    collection: str
-    key: str | None
-    output_size: int
-    metadata_size: int
-    link_count: int
-    linked_bytes: int
-    own_bytes: int
-    damage: str | None
+_BlobInfoTuple: TypeAlias = tuple[
+    str, str, Literal["C", "F"], tuple[int, ...], int, int, int, int, str | None
+]
 
-class Finding(NamedTuple):
-    clause: int
-    is_error: bool
-    object: str
-    text: str
+@final
+class BlobInfo(structseq[Any], _BlobInfoTuple):
+    __match_args__: Final = (
+        "id",
+        "dtype",
+        "order",
+        "shape",
+        "nbytes",
+        "links",
+        "offset",
+        "stored_bytes",
+        "damage",
+    )
+    @property
+    def id(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def order(self) -> Literal["C", "F"]: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def links(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def stored_bytes(self) -> int: ...
+    @property
+    def damage(self) -> str | None: ...
+
+_ItemInfoTuple: TypeAlias = tuple[
+    str, str | None, int, int, int, int, int, str | None
+]
+
+@final
+class ItemInfo(structseq[Any], _ItemInfoTuple):
+    __match_args__: Final = (
+        "collection",
+        "key",
+        "output_size",
+        "metadata_size",
+        "link_count",
+        "linked_bytes",
+        "own_bytes",
+        "damage",
+    )
+    @property
+    def collection(self) -> str: ...
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def output_size(self) -> int: ...
+    @property
+    def metadata_size(self) -> int: ...
+    @property
+    def link_count(self) -> int: ...
+    @property
+    def linked_bytes(self) -> int: ...
+    @property
+    def own_bytes(self) -> int: ...
+    @property
+    def damage(self) -> str | None: ...
+
+_FindingTuple: TypeAlias = tuple[
+    int, bool, str, str
+]
+
+@final
+class Finding(structseq[Any], _FindingTuple):
+    __match_args__: Final = (
+        "clause",
+        "is_error",
+        "object",
+        "text",
+    )
+    @property
+    def clause(self) -> int: ...
+    @property
+    def is_error(self) -> bool: ...
+    @property
+    def object(self) -> str: ...
+    @property
+    def text(self) -> str: ...
 
 @final
 class Blob:
     @property
     def info(self) -> BlobInfo: ...
-    def read(self, dtype: np.dtype[Any], check: Check = "fast", /) -> np.ndarray[Any, Any]: ...
-    def read_into(self, buffer: Any, check: Check = "fast", /) -> None: ...
+    def read(self, dtype: np.dtype[Any], check: _Check = "fast", /) -> np.ndarray[Any, Any]: ...
+    def read_into(self, buffer: Any, check: _Check = "fast", /) -> None: ...
 
 @final
 class BlobCursor:
@@ -154,7 +244,7 @@ class Store:
     def batch(self) -> Batch: ...
     def stat(self) -> Totals: ...
     def flush(self) -> None: ...
-    def verify(self, *, check: Check = "fast", fraction: float = 1.0) -> list[Finding]: ...
+    def verify(self, *, check: _Check = "fast", fraction: float = 1.0) -> list[Finding]: ...
 
 @final
 class PickleHook:

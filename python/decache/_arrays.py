@@ -65,10 +65,13 @@ class Handle:
     raw : _h5store.Store
     path : str
         Absolute.
+    told : str
+        What the user was told of `raw.notice`.
     """
 
     def __init__(self, path: str, **options: object) -> None:
         self.raw = _h5store.Store(path, **options)
+        self.told = ""
         self.path = os.path.abspath(path)
         try:
             self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)

@@ -46,7 +46,7 @@ class _ThreadState(threading.local):
 
     pending: Pending | None = None
     kept: tuple[tuple[str, ...], Callable[[], Any]] | None = None
-    contained: tuple[str, ...] | None = None
+    contained: tuple[tuple[str, ...], str] | None = None  # a call and its metadata
 
 
 class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
@@ -96,7 +96,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         self.__dict__.update(state)
         self._connect()
 
-    # -- storing ---------------------------------------------------------------------------
+    # -- storing -------------------------------------------------------------------------------
 
     def dump_item(self, call_id: Sequence[str], item: Any, verbose: int = 1) -> None:
         """Pickle a result and write its arrays; `store_metadata` commits."""
@@ -126,7 +126,8 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         if pending is None and self._kept_item(call_id) is not None:
             return  # it could not be dumped, and that was said
         with self._telling(f"The metadata of {_call(call_id)} are not stored"):
-            text = json.dumps(metadata)
+            # joblib 1.2 gives no time; without, the result would count as the oldest.
+            text = json.dumps({"time": time.time(), **metadata})
             if pending is not None:
                 pending.set_metadata(text)
             else:
@@ -161,7 +162,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
 
         self._shared.run(run)
 
-    # -- a result between dump_item and load_item ------------------------------------------
+    # -- a result between dump_item and load_item ----------------------------------------------
 
     def _keep(self, call_id: Sequence[str], item: Any) -> None:
         self._thread.kept = (tuple(call_id), lambda: item)
@@ -180,7 +181,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         kept = self._thread.kept
         return kept[1] if kept is not None and kept[0] == tuple(call_id) else None
 
-    # -- loading ---------------------------------------------------------------------------
+    # -- loading -------------------------------------------------------------------------------
 
     def load_item(
         self,
@@ -231,16 +232,22 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             return f"{what} is computed again, since its blob {error.blob_id} is lost: {cause}"
         return f"{what} is computed again, since it cannot be read: {_sentence(error)}"
 
-    # -- asking ----------------------------------------------------------------------------
+    # -- asking --------------------------------------------------------------------------------
 
     def contains_item(self, call_id: Sequence[str]) -> bool:
-        """Is there a result with all its arrays?"""
+        """Is there a result with all its arrays?
+
+        Its metadata are read on the way, since joblib asks for them next.
+        """
         self._settle()
         with self._telling(f"The cache is not asked for {_call(call_id)}"):
             names = _names.split_call(call_id)
-            found = self._shared.run(lambda handle: handle.raw.has_item(*names))
-            self._thread.contained = tuple(call_id) if found else None
-            return found
+            try:
+                text = self._shared.run(lambda handle: handle.raw.get_metadata(*names))
+            except _h5store.NotFoundError:
+                return False
+            self._thread.contained = (tuple(call_id), text)
+            return True
         return False
 
     def get_metadata(self, call_id: Sequence[str]) -> dict[str, Any]:
@@ -248,13 +255,13 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         contained = self._thread.contained
         self._settle()
         with self._telling(f"The metadata of {_call(call_id)} cannot be read"):
+            if contained is not None and contained[0] == tuple(call_id):
+                return json.loads(contained[1])
             names = _names.split_call(call_id)
             try:
                 return json.loads(self._shared.run(lambda one: one.raw.get_metadata(*names)))
             except _h5store.NotFoundError:
-                # Removed by somebody since joblib asked whether it is there: callbacks that
-                # look at its age must not fall over that.
-                return dict(_UNKNOWN_METADATA) if contained == tuple(call_id) else {}
+                return {}
         return dict(_UNKNOWN_METADATA)
 
     def get_item_info(self, call_id: Sequence[str]) -> dict[str, Any]:
@@ -271,7 +278,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             )
         return False
 
-    # -- functions -------------------------------------------------------------------------
+    # -- functions -----------------------------------------------------------------------------
 
     def store_cached_func_code(
         self, call_id: Sequence[str], func_code: str | None = None
@@ -308,7 +315,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         """Return where a function's results are."""
         return {"location": self._show(call_id)}
 
-    # -- removing --------------------------------------------------------------------------
+    # -- removing ------------------------------------------------------------------------------
 
     def clear_item(self, call_id: Sequence[str]) -> None:
         """Remove a result, and the arrays that nothing else uses."""
@@ -373,7 +380,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     #: The name of `enforce_store_limits` in joblib 1.2.
     reduce_store_size = enforce_store_limits
 
-    # -- what joblib's base class asks of a store of files ----------------------------------
+    # -- what joblib's base class asks of a store of files -------------------------------------
 
     def create_location(self, location: str) -> None:
         """Create a folder; joblib does not ask for it with this backend."""
@@ -393,7 +400,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     def _move_item(self, src: str, dst: str) -> None:
         raise NotImplementedError("results are not files in the 'cas' backend")
 
-    # -- telling ---------------------------------------------------------------------------
+    # -- telling -------------------------------------------------------------------------------
 
     def _show(self, call_id: Sequence[str]) -> str:
         return os.path.join(self.location, *call_id)

@@ -162,4 +162,4 @@ def is_plain(dtype: np.dtype) -> bool:
 
     Records are never plain: their exact form is worth the few bytes that it takes in a pickle.
     """
-    return dtype.names is None and dtype.isbuiltin != 2 and dtype.metadata is None
+    return dtype.names is None and dtype.isbuiltin != 2 and not dtype.metadata

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import threading
+import time
 
 from . import _arrays, _h5store, _pickler, _shared
 from ._warnings import logger
@@ -35,7 +37,7 @@ class Pending:
         self._shared = shared
         self._names = names
         self._pickled = pickled
-        self._metadata = "{}"
+        self._metadata = json.dumps({"time": time.time()})
         self._thread = threading.current_thread()
         self._pid = os.getpid()
         self._batch: _h5store.Batch | None = shared.run(self._write)
@@ -79,8 +81,7 @@ class Pending:
         return batch
 
     def _finish(self, batch: _h5store.Batch) -> None:
-        if self._metadata != "{}":
-            batch.set_metadata(*self._names, self._metadata)
+        batch.set_metadata(*self._names, self._metadata)
         batch.commit()
 
 

@@ -104,7 +104,7 @@ class _Dump:
         self._end_part()
         return self._pickled
 
-    # -- the stream ------------------------------------------------------------------------
+    # -- the stream ----------------------------------------------------------------------------
 
     def write(self, chunk: Any) -> None:
         """Take a piece of the stream from the pickler: frames, or one large payload."""
@@ -135,7 +135,7 @@ class _Dump:
         elif size > 0:
             self._pickled.parts.append(part.getvalue())
 
-    # -- arrays and buffers ----------------------------------------------------------------
+    # -- arrays and buffers --------------------------------------------------------------------
 
     def _on_buffer(self, buffer: pickle.PickleBuffer) -> bool:
         """Take a large buffer that is not of an array of ours; false: it is out of band."""
@@ -209,7 +209,8 @@ class _Dump:
             return
         for member in state:
             self._note_state(member, depth + 1)
-        for shape, dtype, fortran, data in zip(state, state[1:], state[2:], state[3:]):
+        for start in range(len(state) - 3):
+            shape, dtype, fortran, data = state[start : start + 4]
             if (
                 isinstance(shape, tuple)
                 and isinstance(dtype, np.dtype)
@@ -252,7 +253,7 @@ def _keeps_read_only(array: np.ndarray) -> bool:
     return True
 
 
-# -- the bytes of an item's output ---------------------------------------------------------
+# -- the bytes of an item's output -------------------------------------------------------------
 
 _MAGIC = b"dcr\x01"
 _HEAD = struct.Struct("<4sII")  # magic, count of buffers, count of parts

@@ -67,14 +67,17 @@ class SharedStore:
         """
         handle = self.handle()
         try:
-            return action(handle)
+            result = action(handle)
         except _h5store.BusyError as error:
             self._pause = (time.monotonic() + _PAUSE, error)
             raise
         except _STALE as error:
             logger.info("opening %s again: %s", self.path, error)
             self.drop(handle)
-        return action(self.handle())
+            handle = self.handle()
+            result = action(handle)
+        self._tell(handle)
+        return result
 
     def handle(self) -> Handle:
         """Return the open container, opening it if need be."""
@@ -133,9 +136,15 @@ class SharedStore:
                 raise
             # What is there can still be read. Storing will say why it is not possible.
             handle = Handle(self.path, read_only=True, **self._settings)
-        if handle.raw.notice:
-            warn(f"The cache {self.path}: {handle.raw.notice}")
+        self._tell(handle)
         return handle
+
+    def _tell(self, handle: Handle) -> None:
+        """Warn of what the container has to say, once."""
+        notice = "" if handle.raw.closed else handle.raw.notice
+        if notice != handle.told:
+            handle.told = notice
+            warn(f"The cache {self.path}: {notice}")
 
     def _after_fork_in_child(self) -> None:
         # A thread of the parent may have held the lock, and the handle is the parent's.

@@ -11,7 +11,6 @@ import os
 import pathlib
 import pickle
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -134,26 +133,39 @@ def test_functions_of_other_kinds(function: Callable, memory: joblib.Memory) -> 
     np.testing.assert_array_equal(first, function(4))
 
 
-def test_nested_functions_and_functions_of_main(location: str, run_python: Callable) -> None:
+def test_nested_functions_and_functions_of_main(
+    location: str, tmp_path: pathlib.Path, run_python: Callable
+) -> None:
     code = """
-        import sys, decache, joblib, numpy
-        memory = joblib.Memory(sys.argv[1], backend="cas", verbose=0)
-        class Holder:
-            def __init__(self): self.values = numpy.arange(20_000)
-        def outer():
-            def inner(n):
-                print("inner", n)
-                return numpy.arange(n)
-            return memory.cache(inner)
-        @memory.cache
-        def top():
-            print("top")
-            return Holder()
-        outer()(20_000); outer()(20_000)
-        top(); print(top().values.sum())
+import sys, decache, joblib, numpy
+memory = joblib.Memory(sys.argv[1], backend="cas", verbose=0)
+
+class Holder:
+    def __init__(self):
+        self.values = numpy.arange(20_000)
+
+def outer():
+    def inner(n):
+        print("inner", n)
+        return numpy.arange(n)
+    return memory.cache(inner)
+
+@memory.cache
+def top():
+    print("top")
+    return Holder()
+
+outer()(20_000), outer()(20_000)
+top()
+print(top().values.sum())
+"""
+    (tmp_path / "script.py").write_text(code)
+    main = """
+        import subprocess, sys
+        sys.exit(subprocess.call([sys.executable, "script.py", sys.argv[1]]))
     """
-    assert run_python(code, location).stdout == "inner 20000\ntop\n199990000\n"
-    assert run_python(code, location).stdout == "199990000\n"
+    assert run_python(main, location).stdout == "inner 20000\ntop\n199990000\n"
+    assert run_python(main, location).stdout == "199990000\n"
 
 
 def test_async_functions(memory: joblib.Memory) -> None:
@@ -182,7 +194,7 @@ def test_many_async_calls_at_once(memory: joblib.Memory) -> None:
     assert totals(memory).items == 20
 
 
-# -- asking --------------------------------------------------------------------------------------
+# -- asking ------------------------------------------------------------------------------------
 
 
 def test_check_call_in_cache(memory: joblib.Memory) -> None:
@@ -243,7 +255,7 @@ def test_expires_after(memory: joblib.Memory) -> None:
     assert calls == [1, 1]
 
 
-# -- removing --------------------------------------------------------------------------------------
+# -- removing ----------------------------------------------------------------------------------
 
 
 def test_clear_of_a_function_leaves_what_others_share(memory: joblib.Memory) -> None:
@@ -284,7 +296,7 @@ def test_changed_code_clears_the_function(
         assert run_python(code, location).stdout == f"{3 * factor}\n"
 
 
-# -- limits ------------------------------------------------------------------------------------------
+# -- limits ------------------------------------------------------------------------------------
 
 
 def fill(memory: joblib.Memory, count: int) -> Callable:
@@ -337,7 +349,7 @@ def test_limits_of_an_empty_cache(memory: joblib.Memory) -> None:
     memory.store_backend.reduce_store_size(1)
 
 
-# -- mapped arrays -------------------------------------------------------------------------------------
+# -- mapped arrays -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["r", "c"])
@@ -405,7 +417,7 @@ def test_mmap_mode_of_the_decorator_does_not_lose_the_result(memory: joblib.Memo
     assert calls == [1]
 
 
-# -- places, pickling, printing --------------------------------------------------------------------------
+# -- places, pickling, printing ----------------------------------------------------------------
 
 
 def test_location_as_text_and_as_path(tmp_path: pathlib.Path, make_memory: Callable) -> None:

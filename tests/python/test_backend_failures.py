@@ -160,7 +160,7 @@ def nest(depth: int) -> list:
     return result
 
 
-# -- containers that cannot be used --------------------------------------------------------------
+# -- containers that cannot be used ------------------------------------------------------------
 
 
 def write_garbage(path: str) -> None:
@@ -285,7 +285,7 @@ def test_many_processes_set_an_unusable_container_aside_once(
     assert totals(memory).items == 4
 
 
-# -- places that cannot be written ------------------------------------------------------------------
+# -- places that cannot be written -------------------------------------------------------------
 
 
 @pytest.fixture
@@ -358,7 +358,7 @@ def test_no_space(mmap_mode: str | None, small_files: None, make_memory: Callabl
     assert totals(memory).blobs == 1
 
 
-# -- the container goes or changes under us ------------------------------------------------------------
+# -- the container goes or changes under us ----------------------------------------------------
 
 
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
@@ -408,7 +408,7 @@ def test_an_item_removed_between_question_and_load(memory: joblib.Memory) -> Non
         shelved.get()
 
 
-# -- damage -----------------------------------------------------------------------------------------------
+# -- damage ------------------------------------------------------------------------------------
 
 
 def flip_byte_of_blob(memory: joblib.Memory) -> str:
@@ -497,7 +497,7 @@ def test_an_output_of_an_unknown_version_is_a_miss(memory: joblib.Memory) -> Non
     assert calls == [1, 1]
 
 
-# -- locks ------------------------------------------------------------------------------------------------
+# -- locks -------------------------------------------------------------------------------------
 
 
 # Takes all roles but that of being a member: LOCKING.md.

@@ -103,7 +103,7 @@ def test_an_item_without_metadata_is_committed_by_the_next_call(
 ) -> None:
     backend.dump_item((FUNCTION, KEY), np.arange(500))
     assert backend.contains_item((FUNCTION, KEY))
-    assert backend.get_metadata((FUNCTION, KEY)) == {}
+    assert list(backend.get_metadata((FUNCTION, KEY))) == ["time"]
     backend.store_metadata((FUNCTION, KEY), METADATA)
     assert backend.get_metadata((FUNCTION, KEY)) == METADATA
 
@@ -115,6 +115,17 @@ def test_metadata(backend: ContentAddressableStoreBackend, form: Callable) -> No
     assert backend.get_metadata(path) == METADATA
 
 
+def test_metadata_without_time_get_one(backend: ContentAddressableStoreBackend) -> None:
+    """As from joblib 1.2: what was just stored must not count as the oldest."""
+    put(backend, 1)
+    backend.dump_item((FUNCTION, "f" * 32), 2)
+    backend.store_metadata((FUNCTION, "f" * 32), {"duration": 1.0})
+    backend.reduce_store_size(100)
+    backend.enforce_store_limits(None, 1)
+    assert len(backend.get_items()) <= 1
+    assert not backend.contains_item((FUNCTION, KEY))
+
+
 def test_metadata_of_no_item_are_not_kept(backend: ContentAddressableStoreBackend) -> None:
     backend.store_metadata((FUNCTION, KEY), METADATA)
     assert backend.get_metadata((FUNCTION, KEY)) == {}
@@ -123,11 +134,11 @@ def test_metadata_of_no_item_are_not_kept(backend: ContentAddressableStoreBacken
 def test_metadata_of_an_item_removed_meanwhile(
     backend: ContentAddressableStoreBackend, make_memory: Callable
 ) -> None:
-    """Callbacks look at metadata["time"]: they get a time, a very old one."""
+    """Callbacks look at metadata["time"]: they get what it was when joblib found the item."""
     put(backend, 1)
     assert backend.contains_item((FUNCTION, KEY))
     backend._shared.run(lambda handle: remove_all(handle.raw))
-    assert backend.get_metadata((FUNCTION, KEY))["time"] == 0
+    assert backend.get_metadata((FUNCTION, KEY)) == METADATA
     assert backend.get_metadata((FUNCTION, KEY)) == {}
 
 

@@ -149,7 +149,7 @@ def test_all_kinds_are_in_the_table() -> None:
     assert len(DTYPES) > 60
 
 
-# -- shapes and orders -------------------------------------------------------------------------------
+# -- shapes and orders -------------------------------------------------------------------------
 
 
 SHAPES = {
@@ -217,7 +217,7 @@ def test_unaligned(store: decache.Store) -> None:
     np.testing.assert_array_equal(store.get(store.put(array)), array)
 
 
-# -- the descriptions ----------------------------------------------------------------------------------
+# -- the descriptions --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", DTYPES)

@@ -23,7 +23,7 @@ def arrays_of(result: Any, threshold: int = 1000) -> list[np.ndarray]:
     return _pickler.dump(result, threshold).arrays
 
 
-# -- what is taken out ---------------------------------------------------------------------------
+# -- what is taken out -------------------------------------------------------------------------
 
 
 def test_an_array_is_not_copied() -> None:
@@ -126,7 +126,7 @@ def test_a_reducer_of_copyreg_is_asked_first(monkeypatch: pytest.MonkeyPatch) ->
     assert pickle.loads(stream) == 4
 
 
-# -- deterministic ---------------------------------------------------------------------------------
+# -- deterministic -----------------------------------------------------------------------------
 
 
 def test_another_process_makes_the_same_pieces(run_python: Callable) -> None:
@@ -137,7 +137,7 @@ def test_another_process_makes_the_same_pieces(run_python: Callable) -> None:
         made = dict((name, make) for name, make, _ in kinds.KINDS)
         for name in ("array", "records", "masked array", "subclass with attributes",
                      "large bytes", "many ints", "shared by objects", "recarray",
-                     "3-d permuted", "strided view", "dataclass", "large text"):
+                     "transposed view", "strided view", "dataclass", "large text"):
             pickled = _pickler.dump(made[name](), 1000)
             for piece in [*pickled.arrays, *pickled.parts]:
                 data = piece if isinstance(piece, bytes) else piece.tobytes("A")
@@ -148,7 +148,7 @@ def test_another_process_makes_the_same_pieces(run_python: Callable) -> None:
     assert first.count("\n") >= 12
 
 
-# -- the hook ----------------------------------------------------------------------------------------
+# -- the hook ----------------------------------------------------------------------------------
 
 
 def test_the_hook_sends_small_things_on() -> None:
@@ -178,7 +178,7 @@ def test_the_hook_passes_exceptions_on() -> None:
         _h5store.PickleHook("x", fail, fail)
 
 
-# -- the output's bytes --------------------------------------------------------------------------------
+# -- the output's bytes ------------------------------------------------------------------------
 
 
 def test_output_of_one_inline_part() -> None:
@@ -206,7 +206,7 @@ def test_outputs_that_are_none(output: bytes) -> None:
         _pickler.decode(output)
 
 
-# -- shared streams --------------------------------------------------------------------------------------
+# -- shared streams ----------------------------------------------------------------------------
 
 
 def test_equal_results_without_arrays_are_stored_once(memory: joblib.Memory) -> None:

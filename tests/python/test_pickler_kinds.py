@@ -36,7 +36,7 @@ LARGE = 1 << 15  # elements: their bytes are above every limit, also that of the
 SMALL = 10
 
 
-# -- classes that results are made of --------------------------------------------------------
+# -- classes that results are made of ----------------------------------------------------------
 
 
 class Pair(NamedTuple):
@@ -111,7 +111,7 @@ def floats(count: int = LARGE) -> np.ndarray:
     return np.random.default_rng(7).standard_normal(count)
 
 
-# -- kinds without other packages ------------------------------------------------------------
+# -- kinds without other packages --------------------------------------------------------------
 
 
 def twice() -> list:
@@ -177,6 +177,12 @@ def object_array() -> np.ndarray:
     array[0, 0], array[0, 1], array[1, 0] = floats(), "text", floats(SMALL)
     array[1, 1] = array[0, 0]
     return array
+
+
+def permuted() -> np.ndarray:
+    if tuple(int(part) for part in np.__version__.split(".")[:2]) < (2, 3):
+        pytest.skip("this NumPy's pickle loses the order of more than two axes; we keep it")
+    return floats().reshape(8, 16, -1).transpose(1, 0, 2)
 
 
 def memmap() -> np.memmap:
@@ -383,7 +389,7 @@ KINDS: list[tuple[str, Callable[[], Any], int]] = [
     ("2-d array", lambda: floats().reshape(128, -1), 1),
     ("Fortran order", lambda: np.asfortranarray(floats().reshape(128, -1)), 1),
     ("transposed view", lambda: floats().reshape(128, -1).T, 1),
-    ("3-d permuted", lambda: floats().reshape(8, 16, -1).transpose(1, 0, 2), 1),
+    ("3-d permuted", permuted, 1),
     ("strided view", lambda: np.repeat(floats(), 2)[::2], 1),
     ("reversed view", lambda: floats()[::-1], 1),
     ("view of a part", lambda: np.tile(floats(), 4)[LARGE : 2 * LARGE], 1),
@@ -468,7 +474,8 @@ class _Canonical(pickle.Pickler):
 
     def persistent_id(self, obj: Any) -> Any:
         if isinstance(obj, np.dtype):
-            return f"{obj!r} {obj.str} {obj.metadata} {obj.isalignedstruct} {obj.type}"
+            metadata = dict(obj.metadata or {})  # NumPy 2.2 makes None to {}
+            return f"{obj!r} {obj.str} {metadata} {obj.isalignedstruct} {obj.type}"
         return None
 
 
@@ -543,7 +550,7 @@ def test_arrays_do_not_stay_in_the_item(
     backend = memory.store_backend
     for key in ("0" * 32, "1" * 32):
         backend.dump_item(("module/function", key), make())
-        backend.store_metadata(("module/function", key), {})
+        backend.store_metadata(("module/function", key), {"time": 1.0})
 
     first, second = (item for item in backend.get_items())
     output = backend._shared.run(lambda one: one.raw.item("module/function", "0" * 32).output)

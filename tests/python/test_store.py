@@ -22,7 +22,7 @@ def array(seed: int = 0, count: int = 5000) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(count)
 
 
-# -- what it does ----------------------------------------------------------------------------------
+# -- what it does ------------------------------------------------------------------------------
 
 
 def test_put_and_get(store: decache.Store) -> None:
@@ -128,7 +128,7 @@ def test_array_likes(store: decache.Store) -> None:
     assert type(store.get(store.put(np.matrix([[1, 2]])))) is np.ndarray
 
 
-# -- mapped arrays -----------------------------------------------------------------------------------
+# -- mapped arrays -----------------------------------------------------------------------------
 
 
 def test_mapped_for_reading(store: decache.Store) -> None:
@@ -185,7 +185,7 @@ def test_small_arrays_can_be_mapped_too(value: np.ndarray, store: decache.Store)
         assert mapped.flags.writeable == (mode == "c")
 
 
-# -- opening and closing -------------------------------------------------------------------------------
+# -- opening and closing -----------------------------------------------------------------------
 
 
 def test_another_store_sees_it_at_once(store: decache.Store) -> None:
@@ -242,7 +242,7 @@ def test_repr(store: decache.Store) -> None:
     assert repr(store) == f"decache.Store({store.path!r})"
 
 
-# -- bad arguments ---------------------------------------------------------------------------------------
+# -- bad arguments -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_every_error_class_is_exported() -> None:
         assert one.__doc__
 
 
-# -- the extension ------------------------------------------------------------------------------------------
+# -- the extension -----------------------------------------------------------------------------
 
 
 def test_private_types_cannot_be_made() -> None:
