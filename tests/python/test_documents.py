@@ -87,7 +87,7 @@ def test_readme_commands_run(tmp_path):
     commands = [line.split("#")[0].strip() for line in block.splitlines() if line.strip()]
     assert len(commands) >= 6
     for command in commands:
-        command = command.replace("cat  3fa9", f"cat {name[:12]}")
+        command = command.replace(" 3fa9 ", f" {name[:12]} ")
         command = re.sub(r"^h5store\b", f"'{tool}'", command)
         done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, (command, done.stderr)
