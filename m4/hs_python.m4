@@ -52,10 +52,10 @@ hs_debian=
 for hs_module in $1; do
     AS_IF([$PYTHON -c "import $hs_module" 2>/dev/null], [],
         [have_pytest=no
-         hs_absent="$hs_absent $hs_module"
-         hs_debian="$hs_debian python3-$hs_module"])
+         hs_absent="${hs_absent:+$hs_absent }$hs_module"
+         hs_debian="${hs_debian:+$hs_debian }python3-$hs_module"])
 done
 AS_IF([test $have_pytest = yes], [AC_MSG_RESULT([yes])],
-    [AC_MSG_RESULT([missing:$hs_absent])
-     HS_MISSING_TEST([Python modules for the tests:$hs_absent], [$hs_debian])])
+    [AC_MSG_RESULT([missing: $hs_absent])
+     HS_MISSING_TEST([Python modules for the tests: $hs_absent], [$hs_debian])])
 ])

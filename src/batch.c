@@ -240,8 +240,8 @@ put_bytes(hs_container *c, batch_put *put, const void *data, h5store_err *err)
         put->array.data = put->inline_bytes;
         return H5STORE_OK;
     }
-    if (put->state == PUT_FOUND)
-        return H5STORE_OK;
+    if (put->state == PUT_FOUND) /* perhaps by one who did not sync it */
+        return hs_container_is_power_safe(c) ? hs_container_sync_data(c, err) : H5STORE_OK;
     if (put->extent.length == 0)
         rc = put_reserve(c, put, err);
     if (rc == H5STORE_OK && !written)
@@ -398,6 +398,7 @@ static int
 commit_put(hs_container *c, hid_t file, const batch_put *put, bool *record, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    hs_counters *counters = &hs_container_space(c)->counters;
     char path[HS_BLOB_PATH_SIZE];
     hs_blob blob;
     int rc = hs_blob_find(file, &put->id, &dataset, NULL);
@@ -417,7 +418,8 @@ commit_put(hs_container *c, hid_t file, const batch_put *put, bool *record, h5st
         hs_blob_path(&put->id, path);
         if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
             return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot replace blob '%s'", path);
-        hs_container_space(c)->counters.blobs--;
+        counters->blobs -= hs_min(counters->blobs, 1);
+        counters->blob_bytes -= hs_min(counters->blob_bytes, put->array.nbytes);
     }
     return hs_blob_create(c, file, &put->id, &put->array, &put->layout, put->extent, put->sum,
                           err);
@@ -536,8 +538,11 @@ hs_batch_commit(hs_batch *batch, h5store_err *err)
         hs_batch_abort(batch);
         return rc;
     }
+    if (now && batch->put_count == 0)
+        hs_container_gives_space(c);
     rc = commit_all(batch, file, log, &logged, &dropped, err);
     if (rc < 0) {
+        rc = hs_container_verdict(c, rc, err);
         hs_container_abort(c);
         hs_batch_abort(batch);
         return rc;

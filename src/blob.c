@@ -44,32 +44,35 @@ hs_blob_find(hid_t file, const h5store_id *id, hid_t *dataset, h5store_err *err)
 
 /* ---- describing ------------------------------------------------------- */
 
+/* Bytes of the array by HDF5's own description, which a damaged attribute leaves alone. */
+static int
+blob_size(hid_t dataset, uint64_t *nbytes, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_type) hid_t type = H5Dget_type(dataset);
+    HS_CLEANUP(hs_h5_close_space) hid_t space = H5Dget_space(dataset);
+    hssize_t points = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+    size_t size = type < 0 ? 0 : H5Tget_size(type);
+
+    if (points < 0 || size == 0 || !hs_mul((uint64_t)points, size, nbytes))
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the shape of a blob is impossible");
+    return H5STORE_OK;
+}
+
 int
 hs_blob_brief_of(hid_t dataset, hs_blob_brief *brief, h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *text = NULL;
-    HS_CLEANUP(hs_freep) char *dtype = NULL;
-    uint64_t shape[H5STORE_MAX_RANK];
-    size_t rank, itemsize;
-    int rc = hs_h5_read_text(dataset, "id", H5STORE_ID_TEXT_SIZE, &text, err);
+    int rc;
 
-    if (rc == H5STORE_OK)
-        rc = h5store_id_parse(text, &brief->id, err);
-    if (rc == H5STORE_OK)
-        rc = hs_h5_read_text(dataset, "dtype", H5STORE_MAX_DTYPE, &dtype, err);
-    if (rc == H5STORE_OK)
-        rc = hs_h5_read_u64(dataset, "shape", shape, H5STORE_MAX_RANK, &rank, err);
-    if (rc == H5STORE_OK)
-        rc = hs_dtype_itemsize(dtype, &itemsize, err);
+    memset(brief, 0, sizeof *brief);
+    rc = blob_size(dataset, &brief->nbytes, err);
     if (rc == H5STORE_OK)
         rc = hs_h5_link_count(dataset, &brief->links, err);
-    if (rc < 0)
-        return rc;
-    brief->nbytes = itemsize;
-    for (size_t i = 0; i < rank; i++)
-        if (!hs_mul(brief->nbytes, shape[i], &brief->nbytes))
-            return hs_fail(err, H5STORE_E_DAMAGED, 0, "the shape of blob %s is impossible", text);
-    return H5STORE_OK;
+    if (rc == H5STORE_OK)
+        rc = hs_h5_read_text(dataset, "id", H5STORE_ID_TEXT_SIZE, &text, err);
+    if (rc == H5STORE_OK && h5store_id_parse(text, &brief->id, NULL) < 0)
+        rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "'%s' is not the name of a blob", text);
+    return rc;
 }
 
 /* Where the bytes lie; checks that HDF5 knows of enough of them. */
@@ -115,7 +118,7 @@ blob_describe(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
     HS_CLEANUP(hs_freep) char *id = NULL;
     h5store_array *array = &blob->info.array;
     size_t rank = 0, itemsize = 0, one = 0;
-    uint64_t links = 0;
+    uint64_t links = 0, size = 0;
     htri_t damaged;
     int rc = hs_h5_read_text(dataset, "id", H5STORE_ID_TEXT_SIZE, &id, err);
 
@@ -133,6 +136,8 @@ blob_describe(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
         rc = hs_dtype_itemsize(blob->dtype, &itemsize, err);
     if (rc == H5STORE_OK)
         rc = hs_h5_link_count(dataset, &links, err);
+    if (rc == H5STORE_OK)
+        rc = blob_size(dataset, &size, err);
     if (rc < 0)
         return rc;
     damaged = H5Aexists(dataset, "damaged");
@@ -145,6 +150,10 @@ blob_describe(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
     for (size_t i = 0; i < rank; i++)
         if (!hs_mul(array->nbytes, array->shape[i], &array->nbytes))
             return hs_fail(err, H5STORE_E_DAMAGED, 0, "its shape is impossible");
+    if (size != array->nbytes)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0,
+                       "it has %llu bytes by its attributes and %llu by its HDF5 type and shape",
+                       (unsigned long long)array->nbytes, (unsigned long long)size);
     if (one != 1 || (strcmp(order, "C") != 0 && strcmp(order, "F") != 0))
         return hs_fail(err, H5STORE_E_DAMAGED, 0, "its attributes are not as they must be");
     return array->nbytes <= HS_ARRAY_INLINE ? blob_read_inline(c, dataset, blob, err)
@@ -285,7 +294,7 @@ hs_blob_drop_unused(hs_container *c, hid_t file, const h5store_id *id, bool *dro
     hs_counters *counters = &hs_container_space(c)->counters;
     char path[HS_BLOB_PATH_SIZE];
     hs_blob blob;
-    uint64_t links;
+    uint64_t links, size = 0;
     int rc = hs_blob_find(file, id, &dataset, NULL);
 
     *dropped = false;
@@ -297,8 +306,6 @@ hs_blob_drop_unused(hs_container *c, hid_t file, const h5store_id *id, bool *dro
     hs_blob_path(id, path);
     rc = hs_blob_describe(c, dataset, &blob, err);
     if (rc == H5STORE_OK) {
-        counters->blobs -= hs_min(counters->blobs, 1);
-        counters->blob_bytes -= hs_min(counters->blob_bytes, blob.info.array.nbytes);
         if (blob.extent.length > 0)
             rc = hs_space_loosen(hs_container_space(c), blob.extent, hs_container_sequence(c),
                                  err);
@@ -308,6 +315,9 @@ hs_blob_drop_unused(hs_container *c, hid_t file, const h5store_id *id, bool *dro
     }
     if (rc < 0)
         return rc;
+    (void)blob_size(dataset, &size, NULL);
+    counters->blobs -= hs_min(counters->blobs, 1);
+    counters->blob_bytes -= hs_min(counters->blob_bytes, size);
     hs_h5_close_dataset(&dataset);
     if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove blob '%s'", path);

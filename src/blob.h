@@ -34,7 +34,8 @@ int hs_blob_find(hid_t file, const h5store_id *id, hid_t *dataset, h5store_err *
 /* Read all that an open dataset says, checking that it is consistent.  DAMAGED if not. */
 int hs_blob_describe(hs_container *container, hid_t dataset, hs_blob *blob, h5store_err *err);
 
-/* Only the id, the bytes, and the number of links (the one in /blobs included). */
+/* Only the id, the bytes, and the number of links (the one in /blobs included).  DAMAGED: one
+ * of them cannot be read, and is zeros. */
 typedef struct hs_blob_brief {
     h5store_id id;
     uint64_t nbytes;

@@ -94,12 +94,7 @@ checkpoint_announce(hs_container *c, uint8_t old[HS_SUPERBLOCK_SIZE],
     }
     c->wal.header.applying_sum = hs_sum64(fresh, HS_SUPERBLOCK_SIZE);
     rc = hs_wal_write_header(&c->wal, err);
-    if (rc < 0)
-        return rc;
-    rc = hs_os_datasync(c->log_fd, c->log_path, err);
-    if (rc < 0)
-        c->poisoned = true;
-    return rc;
+    return rc < 0 ? rc : container_sync_log(c, err);
 }
 
 /* WRITE and READ exclusive and the stock lock held, caught up. */
@@ -234,6 +229,8 @@ checkpoint_last_step(hs_container *c, const struct checkpoint_point *point, h5st
         rc = hs_wal_reset(&c->wal, err), c->seen_epoch = c->wal.header.epoch;
     else
         rc = hs_wal_trim(&c->wal, point->position, point->sequence, err);
+    if (rc < 0)
+        c->poisoned = true; /* a sync may have failed */
     checkpoint_unlock(c);
     return rc;
 }
@@ -250,11 +247,9 @@ hs_container_checkpoint(hs_container *c, bool trim, h5store_err *err)
         return hs_fail(err, H5STORE_E_POISONED, 0,
                        "an earlier sync of container '%s' failed; close it and open it again",
                        c->path);
-    rc = hs_os_datasync(c->log_fd, c->log_path, err);
-    if (rc < 0) {
-        c->poisoned = true;
+    rc = container_sync_log(c, err);
+    if (rc < 0)
         return rc;
-    }
     rc = checkpoint_second_step(c, &point, err);
     if (rc < 0 || !trim)
         return rc;

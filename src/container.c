@@ -97,6 +97,35 @@ container_drop_handle(hs_container *c)
     hs_h5_leave();
 }
 
+/*
+ * Have the log on the disk, and under its name: that of a new one is not there before its
+ * folder is synced, and an older one, unlinked and no less on the disk, would take its place
+ * after a power cut.  A folder that we may not read is left to its file system's journal; one
+ * that is gone was moved or removed.
+ */
+int
+container_sync_log(hs_container *c, h5store_err *err)
+{
+    h5store_err failure = {0};
+    int rc = hs_os_datasync(c->log_fd, c->log_path, &failure);
+
+    if (rc == H5STORE_OK && !c->log_is_named) {
+        rc = hs_os_sync_parent(c->log_path, &failure);
+        if (rc == H5STORE_E_READ_ONLY || rc == H5STORE_E_NOT_FOUND)
+            rc = H5STORE_OK;
+        c->log_is_named = rc == H5STORE_OK;
+    }
+    if (rc == H5STORE_OK)
+        return rc;
+    /* The kernel may have dropped the pages: never retry.  But without descriptors or memory
+     * the folder was not even opened. */
+    if (failure.os_errno != EMFILE && failure.os_errno != ENFILE && rc != H5STORE_E_NOMEM)
+        c->poisoned = true;
+    if (err != NULL)
+        *err = failure;
+    return rc;
+}
+
 /* ---- catching up ------------------------------------------------------ */
 
 /* Back to the start of the log with nothing known. */
@@ -251,7 +280,6 @@ container_need_handle(hs_container *c, h5store_err *err)
     rc = hs_vfd_access_list(&c->host, &fapl, err);
     if (rc < 0)
         return rc;
-    c->host.failure.code = H5STORE_OK;
     c->file = H5Fopen(c->path, c->read_only ? H5F_ACC_RDONLY : H5F_ACC_RDWR, fapl);
     if (c->file < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_DAMAGED,
@@ -275,9 +303,17 @@ hs_container_hdf5_fail(hs_container *c, h5store_err *err, enum h5store_code othe
     if (err != NULL)
         *err = c->host.failure;
     hs_prefix(err, c->host.failure.code, "%s", what);
-    otherwise = c->host.failure.code;
-    c->host.failure.code = H5STORE_OK;
-    return otherwise;
+    return c->host.failure.code;
+}
+
+int
+hs_container_verdict(const hs_container *c, int rc, h5store_err *err)
+{
+    if (c->host.failure.code == H5STORE_OK || rc == c->host.failure.code)
+        return rc;
+    if (err != NULL)
+        *err = c->host.failure;
+    return c->host.failure.code;
 }
 
 static int
@@ -285,12 +321,15 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
 {
     int rc = container_check_files(c, err);
 
+    c->host.failure.code = H5STORE_OK;
     if (rc == H5STORE_OK)
         rc = container_catch_up(c, err);
     if (rc == H5STORE_OK && c->foreign)
         container_drop_handle(c), hs_space_forget(&c->space);
     if (rc == H5STORE_OK)
         rc = hs_space_load(&c->space, &c->pager, err);
+    if (rc == H5STORE_OK && file != NULL)
+        rc = hs_h5_need_memory(err);
     if (rc < 0)
         return rc;
     /* Another program may have allocated at the end of the file. */
@@ -437,6 +476,7 @@ container_end_write(hs_container *c)
     if (c->scope_hdf5)
         hs_h5_leave();
     c->scope = SCOPE_NONE;
+    c->gives_space = false;
     c->pager.in_transaction = false;
     hs_overlay_clear(&c->pager.pending);
     hs_lock_release(c->locks, HS_LOCK_WRITE);
@@ -475,12 +515,15 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
         rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5,
                                     "cannot bring the metadata of container '%s' together",
                                     c->path);
+    rc = hs_container_verdict(c, rc, err);
     if (rc == H5STORE_OK)
         rc = hs_space_save(&c->space, &c->pager, sequence, err);
     if (rc == H5STORE_OK && c->pager.pending.count > 0) {
         flags |= c->space.removed ? HS_RECORD_REMOVAL : 0;
         c->space.removed = false;
         rc = hs_overlay_reserve(&c->pager.committed, c->pager.pending.count, err);
+        if (rc == H5STORE_OK && !c->gives_space)
+            rc = hs_wal_reserve(&c->wal, c->pager.pending.count, blob_count, err);
         if (rc == H5STORE_OK)
             rc = hs_wal_append(&c->wal, &c->pager.pending, blobs, blob_count, flags, err);
         if (rc == H5STORE_OK) {
@@ -493,12 +536,14 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
         return rc;
     }
     container_end_write(c);
-    if (c->durability == H5STORE_DURABLE_POWER) {
-        rc = hs_os_datasync(c->log_fd, c->log_path, err);
-        if (rc < 0)
-            c->poisoned = true; /* the kernel may have dropped the pages: never retry */
-    }
-    return rc;
+    return c->durability == H5STORE_DURABLE_POWER ? container_sync_log(c, err) : H5STORE_OK;
+}
+
+void
+hs_container_gives_space(hs_container *c)
+{
+    assert(c->scope == SCOPE_WRITE);
+    c->gives_space = true;
 }
 
 hs_space *
@@ -617,25 +662,6 @@ bool
 hs_container_is_power_safe(const hs_container *c)
 {
     return c->durability == H5STORE_DURABLE_POWER;
-}
-
-const char *
-hs_container_notice(const hs_container *c)
-{
-    return c->notice;
-}
-
-void
-hs_container_add_notice(hs_container *c, const char *format, ...)
-{
-    size_t used = strlen(c->notice);
-    va_list arguments;
-
-    if (used > 0 && used + 2 < sizeof c->notice)
-        used += (size_t)snprintf(c->notice + used, sizeof c->notice - used, "; ");
-    va_start(arguments, format);
-    vsnprintf(c->notice + used, sizeof c->notice - used, format, arguments);
-    va_end(arguments);
 }
 
 int

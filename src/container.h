@@ -36,9 +36,15 @@ int hs_container_logged_blobs(hs_container *container, hs_wal_blob **blobs, size
 /* Sync, apply, remove the log when this is the last user, and release. */
 int hs_container_close(hs_container *container, h5store_err *err);
 
-/* A sentence for people about what opening met, or "".  Appended to by recovery. */
+/*
+ * Sentences for people about what opening met, or "".  Appended to by recovery, and once at
+ * most after opening: a text that was got before that stays as it is.  Add outside scopes.
+ */
 const char *hs_container_notice(const hs_container *container);
 void hs_container_add_notice(hs_container *container, const char *format, ...) HS_PRINTF(2, 3);
+
+/* Holes cannot be punched: put that into the notice, if it is not there.  Outside scopes. */
+void hs_container_note_no_holes(hs_container *container);
 
 /*
  * A read scope: the newest commit, unchanged until hs_container_read_end.
@@ -63,6 +69,9 @@ int hs_container_commit(hs_container *container, const hs_wal_blob *blobs, size_
                         h5store_err *err);
 void hs_container_abort(hs_container *container);
 
+/* Inside a write scope: it gives space back, and may use what is kept for that on a full disk. */
+void hs_container_gives_space(hs_container *container);
+
 /* Inside a scope: the space table (to be changed in a write scope only). */
 hs_space *hs_container_space(hs_container *container);
 
@@ -83,6 +92,13 @@ bool hs_container_placed(hs_container *container);
 /* An HDF5 call inside a scope failed: the cause is ours if a callback noted one. */
 int hs_container_hdf5_fail(hs_container *container, h5store_err *err,
                            enum h5store_code otherwise, const char *format, ...) HS_PRINTF(4, 5);
+
+/*
+ * At the end of a scope, with what was made of it: when a callback noted a failure (a read that
+ * the system refused, no memory), HDF5 called it whatever it liked, such as "not found", and
+ * somebody believed it.  Returns what it was then, else @p rc.
+ */
+int hs_container_verdict(const hs_container *container, int rc, h5store_err *err);
 
 /*
  * Pins (I4).  Take inside a scope; release at any time, by any thread, outside scopes.

@@ -50,9 +50,13 @@ struct hs_container {
     uint64_t file_eoa;  /* of the superblock in the file, rounded up; 0: not readable */
     bool foreign;       /* another program wrote to the file; to be adopted */
     atomic_bool poisoned;
+    atomic_bool log_is_named; /* the log's name is on the disk for sure */
     container_scope scope;
     bool scope_hdf5;    /* the scope holds the library mutex */
-    char notice[H5STORE_MESSAGE_SIZE];
+    bool gives_space;   /* the scope may use what the log keeps for removals */
+    char notices[2][H5STORE_MESSAGE_SIZE];
+    _Atomic(const char *) notice; /* NULL, or one of these */
+    atomic_bool no_holes;         /* the file system has none, and the notice says so */
     container_janitor janitor;
 };
 
@@ -60,6 +64,7 @@ struct hs_container {
 int container_enter(hs_container *c, h5store_err *err); /* takes the mutex, checks the process */
 void container_leave(hs_container *c);
 int container_catch_up(hs_container *c, h5store_err *err); /* WRITE, or READ shared held */
+int container_sync_log(hs_container *c, h5store_err *err); /* with or without the mutex */
 void container_drop_handle(hs_container *c);               /* takes the library mutex */
 
 /* container_open.c */

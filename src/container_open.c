@@ -25,6 +25,7 @@
 #include "h5util.h"
 #include "superblock.h"
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -95,9 +96,11 @@ container_fill(hs_container *c, h5store_err *err)
         hs_h5_close_group(&group);
     }
     /* Closing flushes into the pending pages, of which the file is made. */
-    if (H5Fclose(file) < 0 && rc == H5STORE_OK)
+    c->host.closing = true;
+    if ((H5Fclose(file) < 0 || c->host.failure.code != H5STORE_OK) && rc == H5STORE_OK)
         rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot complete container '%s'",
                                     c->path);
+    c->host.closing = false;
     return rc;
 }
 
@@ -108,6 +111,8 @@ container_write_pages(hs_container *c, int fd, const char *name, h5store_err *er
     uint8_t superblock[HS_SUPERBLOCK_SIZE];
     int rc = hs_overlay_sorted(&c->pager.pending, &pages, err);
 
+    if (rc == H5STORE_OK)
+        rc = hs_os_reserve(fd, name, 0, c->space.eoa, err);
     for (size_t i = 0; rc == H5STORE_OK && i < c->pager.pending.count; i++)
         rc = hs_os_pwrite(fd, name, pages[i]->bytes, HS_PAGE_SIZE,
                           pages[i]->number * HS_PAGE_SIZE, err);
@@ -154,6 +159,8 @@ container_create_file(hs_container *c, h5store_err *err)
     rc = hs_space_init(&c->space, err);
     if (rc == H5STORE_OK)
         rc = hs_stamp_write(&c->pager, &c->stamp, err);
+    if (rc == H5STORE_OK)
+        rc = hs_h5_need_memory(err);
     if (rc == H5STORE_OK) {
         hs_h5_enter();
         rc = container_fill(c, err);
@@ -441,6 +448,46 @@ hs_container_logged_blobs(hs_container *c, hs_wal_blob **blobs, size_t *count, h
     return H5STORE_OK;
 }
 
+/* ---- what there is to say --------------------------------------------- */
+
+const char *
+hs_container_notice(const hs_container *c)
+{
+    const char *notice = atomic_load(&c->notice);
+
+    return notice != NULL ? notice : "";
+}
+
+void
+hs_container_add_notice(hs_container *c, const char *format, ...)
+{
+    const size_t room = sizeof c->notices[0];
+    const char *old;
+    char *fresh;
+    va_list arguments;
+    size_t used;
+
+    pthread_mutex_lock(&c->mutex);
+    old = hs_container_notice(c);
+    fresh = c->notices[old == c->notices[0]]; /* the other one: somebody may be reading this */
+    used = (size_t)snprintf(fresh, room, "%s%s", old, *old != '\0' ? "; " : "");
+    va_start(arguments, format);
+    if (used < room)
+        vsnprintf(fresh + used, room - used, format, arguments);
+    va_end(arguments);
+    atomic_store(&c->notice, fresh);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+void
+hs_container_note_no_holes(hs_container *c)
+{
+    if (!atomic_exchange(&c->no_holes, true))
+        hs_container_add_notice(c,
+                                "the file system of '%s' cannot punch holes into files: what is "
+                                "removed makes room for what comes, but du does not fall", c->path);
+}
+
 /* ---- opening ---------------------------------------------------------- */
 
 /*
@@ -547,6 +594,35 @@ container_free(hs_container *c)
     free(c);
 }
 
+/* Is the log that we have open the one at its path?  After the container was deleted or set
+ * aside, that may be the log of another one. */
+static bool
+container_log_is_at_path(const hs_container *c)
+{
+    HS_CLEANUP(hs_os_closep) int fd = -1;
+    struct stat held, there;
+
+    return hs_os_open(c->log_path, O_RDONLY, &fd, NULL) == H5STORE_OK &&
+           hs_os_fstat(fd, c->log_path, &there, NULL) == H5STORE_OK &&
+           hs_os_fstat(c->log_fd, c->log_path, &held, NULL) == H5STORE_OK &&
+           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+}
+
+/* Opening failed: leave no log behind that we made.  One without a byte is nobody's. */
+static void
+container_drop_new_log(hs_container *c)
+{
+    struct stat status;
+    int rc;
+
+    if (c->read_only || c->locks == NULL ||
+        hs_os_fstat(c->log_fd, c->log_path, &status, NULL) < 0 || status.st_size != 0)
+        return;
+    rc = hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL);
+    if ((rc == H5STORE_OK || rc == H5STORE_E_UNSUPPORTED) && container_log_is_at_path(c))
+        (void)hs_os_unlink(c->log_path, NULL);
+}
+
 int
 hs_container_open(const char *path, const h5store_options *options, hs_container **container,
                   bool *unclean, h5store_err *err)
@@ -573,25 +649,12 @@ hs_container_open(const char *path, const h5store_options *options, hs_container
             hs_lock_release(c->locks, role);
     }
     if (rc < 0) {
+        container_drop_new_log(c);
         container_free(c);
         return rc;
     }
     *container = c;
     return H5STORE_OK;
-}
-
-/* Is the log that we have open the one at its path?  After the container was deleted or set
- * aside, that may be the log of another one. */
-static bool
-container_log_is_at_path(const hs_container *c)
-{
-    HS_CLEANUP(hs_os_closep) int fd = -1;
-    struct stat held, there;
-
-    return hs_os_open(c->log_path, O_RDONLY, &fd, NULL) == H5STORE_OK &&
-           hs_os_fstat(fd, c->log_path, &there, NULL) == H5STORE_OK &&
-           hs_os_fstat(c->log_fd, c->log_path, &held, NULL) == H5STORE_OK &&
-           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
 }
 
 /* The last user applies the log, and removes it when nothing is left in it. */

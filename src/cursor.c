@@ -87,6 +87,7 @@ hs_blob_walk_next(hs_blob_walk *walk, h5store_err *err)
     hs_blob_release(&walk->blob);
     memset(&walk->blob, 0, sizeof walk->blob);
     rc = blob_walk_step(walk, file, err);
+    rc = hs_container_verdict(walk->container, rc, err);
     hs_container_read_end(walk->container);
     return rc;
 }
@@ -106,7 +107,8 @@ typedef struct walk_frame {
     char *path;       /* of the group in the file */
     bool fan;
     hs_names names;
-    size_t next;
+    size_t next;        /* SIZE_MAX: the names are not listed yet */
+    hs_h5_place place;  /* of the group, once they are */
 } walk_frame;
 
 struct hs_item_walk {
@@ -144,6 +146,12 @@ hs_item_walk_free(hs_item_walk *walk)
 static int
 walk_push(hs_item_walk *walk, char *collection, char *path, bool fan, h5store_err *err)
 {
+    if (walk->depth > HS_ITEM_DEPTH) {
+        free(collection);
+        free(path);
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "collections of '%s' lie too deep",
+                       hs_container_path(walk->container));
+    }
     if (walk->depth == walk->room) {
         size_t room = walk->room ? walk->room * 2 : 8;
         walk_frame *frames = realloc(walk->frames, room * sizeof *frames);
@@ -156,7 +164,8 @@ walk_push(hs_item_walk *walk, char *collection, char *path, bool fan, h5store_er
         walk->frames = frames;
         walk->room = room;
     }
-    walk->frames[walk->depth++] = (walk_frame){collection, path, fan, {0}, SIZE_MAX};
+    walk->frames[walk->depth++] =
+        (walk_frame){.collection = collection, .path = path, .fan = fan, .next = SIZE_MAX};
     return H5STORE_OK;
 }
 
@@ -263,8 +272,8 @@ walk_member(hs_item_walk *walk, hid_t file, h5store_item_info *info, h5store_err
         rc = walk_tell(walk, frame->collection != NULL ? frame->collection : "", name, info, err);
         return rc < 0 ? rc : walk_weigh(item, info, err);
     }
-    if (fan && frame->collection != NULL)
-        collection = strdup(frame->collection);
+    if (fan && frame->collection != NULL && (collection = strdup(frame->collection)) == NULL)
+        rc = hs_fail_nomem(err, strlen(frame->collection), "a walk over the items");
     else if (!fan)
         rc = hs_item_join(frame->collection, name, &collection, err);
     if (rc < 0) {
@@ -282,17 +291,41 @@ walk_member(hs_item_walk *walk, hid_t file, h5store_item_info *info, h5store_err
     return rc < 0 ? rc : fan ? H5STORE_DONE : H5STORE_OK;
 }
 
+/* List the frame on top.  A group that is a member of itself, which another program must have
+ * made, would make the walk endless. */
 static int
-walk_list(walk_frame *frame, hid_t file, h5store_err *err)
+walk_list(hs_item_walk *walk, hid_t file, h5store_err *err)
 {
+    walk_frame *frame = &walk->frames[walk->depth - 1];
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5Gopen2(file, frame->path, H5P_DEFAULT);
+    int rc;
 
     frame->next = 0;
     if (group < 0) {
         (void)H5Eclear2(H5E_DEFAULT);
         return H5STORE_OK; /* removed meanwhile: no members */
     }
-    return hs_names_read(group, &frame->names, err);
+    rc = hs_h5_place_of(group, &frame->place, err);
+    for (size_t i = 0; rc == H5STORE_OK && i + 1 < walk->depth; i++)
+        if (memcmp(&walk->frames[i].place, &frame->place, sizeof frame->place) == 0)
+            rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "'%s' is a member of itself", frame->path);
+    if (rc == H5STORE_OK)
+        rc = hs_names_read(group, &frame->names, err);
+    if (rc < 0 && rc != H5STORE_E_DAMAGED)
+        frame->next = SIZE_MAX; /* to be tried again */
+    return rc;
+}
+
+/* Listing failed: say where, and let the next call go on behind it. */
+static int
+walk_tell_failure(hs_item_walk *walk, h5store_item_info *info, int rc)
+{
+    const walk_frame *frame = &walk->frames[walk->depth - 1];
+
+    memset(info, 0, sizeof *info);
+    if (frame->collection != NULL)
+        (void)walk_tell(walk, frame->collection, NULL, info, NULL);
+    return rc;
 }
 
 int
@@ -313,8 +346,10 @@ hs_item_walk_next(hs_item_walk *walk, h5store_item_info *info, h5store_err *err)
     while (rc == H5STORE_DONE && walk->depth > 0) {
         walk_frame *frame = &walk->frames[walk->depth - 1];
 
-        if (frame->next == SIZE_MAX && (rc = walk_list(frame, file, err)) < 0)
+        if (frame->next == SIZE_MAX && (rc = walk_list(walk, file, err)) < 0) {
+            rc = walk_tell_failure(walk, info, rc);
             break;
+        }
         if (frame->next < frame->names.count) {
             rc = walk_member(walk, file, info, err);
         } else {
@@ -323,6 +358,7 @@ hs_item_walk_next(hs_item_walk *walk, h5store_item_info *info, h5store_err *err)
         }
     }
     (void)H5Eclear2(H5E_DEFAULT);
+    rc = hs_container_verdict(walk->container, rc, err);
     hs_container_read_end(walk->container);
     return rc;
 }

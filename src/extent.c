@@ -244,6 +244,7 @@ extent_release(hs_container *c, const hs_extent *chosen, size_t count, h5store_e
         extent_unpin(c, chosen, count, false);
         return rc;
     }
+    hs_container_gives_space(c);
     extent_unpin(c, chosen, count, true);
     for (size_t i = 0; i < count; i++)
         (void)hs_space_free(hs_container_space(c), chosen[i]);
@@ -261,6 +262,8 @@ extent_punch(hs_container *c, const hs_extent *chosen, size_t count, int *rc, h5
                           chosen[i].length, &done, err);
         if (*rc < 0)
             return i;
+        if (!done)
+            hs_container_note_no_holes(c);
     }
     return count;
 }

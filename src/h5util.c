@@ -47,6 +47,20 @@ hs_h5_enter(void)
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
+/* Opening a file takes 600 KiB at once for the table of its cache. */
+#define H5_HEADROOM ((size_t)1 << 20)
+
+int
+hs_h5_need_memory(h5store_err *err)
+{
+    void *volatile headroom = malloc(H5_HEADROOM); /* volatile: or the pair is left out */
+
+    if (headroom == NULL)
+        return hs_fail_nomem(err, H5_HEADROOM, "HDF5");
+    free(headroom);
+    return H5STORE_OK;
+}
+
 void
 hs_h5_leave(void)
 {
@@ -229,6 +243,19 @@ hs_h5_link_count(hid_t object, uint64_t *count, h5store_err *err)
     if (hs_object_info_get(object, &info) < 0)
         return hs_h5_fail(err, H5STORE_E_DAMAGED, "cannot count the links of an object");
     *count = info.rc;
+    return H5STORE_OK;
+}
+
+int
+hs_h5_place_of(hid_t object, hs_h5_place *place, h5store_err *err)
+{
+    hs_object_info info;
+
+    if (hs_object_info_get(object, &info) < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an object cannot be looked at");
+    static_assert(sizeof hs_object_place(info) <= sizeof place->bytes, "a place does not fit");
+    memset(place, 0, sizeof *place);
+    memcpy(place->bytes, &hs_object_place(info), sizeof hs_object_place(info));
     return H5STORE_OK;
 }
 

@@ -19,6 +19,13 @@ void hs_h5_enter(void);
 void hs_h5_leave(void);
 
 /*
+ * Before entering: NOMEM unless there is memory for what HDF5 will want.  It follows null
+ * pointers and frees twice when its own allocations fail (1.10 while opening a file, 1.10 and
+ * later while copying a property list), so it must not come to that.
+ */
+int hs_h5_need_memory(h5store_err *err);
+
+/*
  * Turn HDF5's error stack into one message: "WHAT: HDF5 says: <innermost> (<outermost>)".
  * The stack is cleared.  Returns code.
  */
@@ -54,6 +61,12 @@ int hs_h5_link_list(hid_t *list, h5store_err *err);
 
 /* How many hard links lead to an object. */
 int hs_h5_link_count(hid_t object, uint64_t *count, h5store_err *err);
+
+/* What tells an object apart from all others of its file. */
+typedef struct hs_h5_place {
+    uint8_t bytes[16];
+} hs_h5_place;
+int hs_h5_place_of(hid_t object, hs_h5_place *place, h5store_err *err);
 
 /* Does a link exist directly under @p group?  < 0: HDF5 failed. */
 int hs_h5_has_link(hid_t group, const char *name, h5store_err *err);

@@ -309,11 +309,17 @@ item_give_up(hs_container *c, hid_t item, hs_id_list *orphans, h5store_err *err)
         HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
         hs_blob_brief brief;
 
-        if (hs_item_open_link(item, i, &dataset, NULL) < 0 ||
-            hs_blob_brief_of(dataset, &brief, NULL) < 0)
+        rc = hs_item_open_link(item, i, &dataset, err);
+        if (rc == H5STORE_E_DAMAGED)
             continue;
+        if (rc == H5STORE_OK)
+            rc = hs_blob_brief_of(dataset, &brief, err);
+        if (rc < 0 && rc != H5STORE_E_DAMAGED)
+            return rc;
         counters->links -= hs_min(counters->links, 1);
         counters->linked_bytes -= hs_min(counters->linked_bytes, brief.nbytes);
+        if (rc < 0)
+            continue; /* its name cannot be read: the next put of that array replaces it */
         rc = hs_id_list_add(orphans, &brief.id, err);
         if (rc < 0)
             return rc;
@@ -329,7 +335,7 @@ item_give_up_all(hs_container *c, hid_t group, bool in_fan, hs_id_list *orphans,
     hs_names names;
     int rc;
 
-    if (depth > H5STORE_MAX_COLLECTION / 2)
+    if (depth > HS_ITEM_DEPTH)
         return hs_fail(err, H5STORE_E_DAMAGED, 0, "collections of '%s' lie too deep",
                        hs_container_path(c));
     rc = hs_names_read(group, &names, err);
@@ -354,10 +360,10 @@ hs_item_remove(hs_container *c, hid_t file, const char *collection, const char *
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
-    int rc = hs_item_find(file, collection, key, &item, NULL);
+    int rc = hs_item_find(file, collection, key, &item, err);
 
-    if (rc == H5STORE_E_NOT_FOUND)
-        return H5STORE_OK;
+    if (rc < 0)
+        return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
     rc = item_give_up(c, item, orphans, err);
     if (rc == H5STORE_OK)
         rc = hs_item_path(collection, key, &path, err);
@@ -375,10 +381,10 @@ hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    int rc = hs_item_find(file, collection, NULL, &group, NULL);
+    int rc = hs_item_find(file, collection, NULL, &group, err);
 
-    if (rc == H5STORE_E_NOT_FOUND)
-        return H5STORE_OK;
+    if (rc < 0)
+        return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
     rc = item_give_up_all(c, group, false, orphans, 0, err);
     if (rc == H5STORE_OK)
         rc = hs_item_path(collection, NULL, &path, err);

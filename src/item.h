@@ -13,6 +13,10 @@
 #include "blob.h"
 #include <h5store/item.h>
 
+/* The deepest group below /items: one-byte components, and the group that holds items.  What
+ * lies deeper is not ours, or a circle that another program made. */
+#define HS_ITEM_DEPTH (H5STORE_MAX_COLLECTION / 2 + 1)
+
 /* ---- names ------------------------------------------------------------ */
 
 /* Check a collection path and (unless NULL) a key.  INVALID. */

@@ -155,11 +155,18 @@ hs_names_release(hs_names *names)
     memset(names, 0, sizeof *names);
 }
 
+struct names_job {
+    hs_names *names;
+    bool no_memory;
+};
+
 static herr_t
 names_add(hid_t group HS_UNUSED, const char *name, const hs_link_info *info HS_UNUSED, void *data)
 {
-    hs_names *names = data;
+    struct names_job *job = data;
+    hs_names *names = job->names;
 
+    job->no_memory = true; /* unless it comes to its end */
     if (names->count == names->room) {
         size_t room = names->room ? names->room * 2 : 16;
         char **list = realloc(names->names, room * sizeof *list);
@@ -170,17 +177,26 @@ names_add(hid_t group HS_UNUSED, const char *name, const hs_link_info *info HS_U
         names->room = room;
     }
     names->names[names->count] = strdup(name);
-    return names->names[names->count] == NULL ? -1 : (names->count++, 0);
+    if (names->names[names->count] == NULL)
+        return -1;
+    names->count++;
+    job->no_memory = false;
+    return 0;
 }
 
 int
 hs_names_read(hid_t group, hs_names *names, h5store_err *err)
 {
+    struct names_job job = {.names = names};
     hsize_t position = 0;
 
     memset(names, 0, sizeof *names);
-    if (hs_link_iterate(group, H5_INDEX_NAME, H5_ITER_INC, &position, names_add, names) >= 0)
+    if (hs_link_iterate(group, H5_INDEX_NAME, H5_ITER_INC, &position, names_add, &job) >= 0)
         return H5STORE_OK;
     hs_names_release(names);
+    if (job.no_memory) {
+        (void)H5Eclear2(H5E_DEFAULT);
+        return hs_fail_nomem(err, 0, "the names in a group");
+    }
     return hs_h5_fail(err, H5STORE_E_DAMAGED, "the members of a group cannot be listed");
 }

@@ -93,6 +93,8 @@ container_janitor_note(hs_container *c)
             pthread_cond_signal(&c->janitor.wake);
         return;
     }
+    if (c->janitor.stop) /* closing, which commits what it reclaims, does the rest itself */
+        return;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     /* Without the thread the log is applied at close: slower to recover, nothing else. */

@@ -198,15 +198,27 @@ os_is_missing(int failure)
     return failure == EOPNOTSUPP || failure == ENOSYS || failure == EINVAL;
 }
 
-int
-hs_os_reserve(int fd, const char *path, uint64_t offset, uint64_t length, h5store_err *err)
+static int
+os_reserve(int fd, const char *path, int mode, uint64_t offset, uint64_t length, h5store_err *err)
 {
-    int failure = length > 0 ? os_fallocate(fd, 0, offset, length) : 0;
+    int failure = length > 0 ? os_fallocate(fd, mode, offset, length) : 0;
 
     if (failure != 0 && !os_is_missing(failure))
         return hs_fail_os(err, failure, "cannot reserve %llu bytes at %llu of '%s'",
                           (unsigned long long)length, (unsigned long long)offset, path);
     return H5STORE_OK;
+}
+
+int
+hs_os_reserve(int fd, const char *path, uint64_t offset, uint64_t length, h5store_err *err)
+{
+    return os_reserve(fd, path, 0, offset, length, err);
+}
+
+int
+hs_os_reserve_beyond(int fd, const char *path, uint64_t offset, uint64_t length, h5store_err *err)
+{
+    return os_reserve(fd, path, FALLOC_FL_KEEP_SIZE, offset, length, err);
 }
 
 int

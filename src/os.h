@@ -63,6 +63,10 @@ int hs_os_truncate(int fd, const char *path, uint64_t length, h5store_err *err);
  * is no failure (the blocks then come with the writes).  NO_SPACE when full. */
 int hs_os_reserve(int fd, const char *path, uint64_t offset, uint64_t length, h5store_err *err);
 
+/* The same beyond the end, keeping the length; cutting the file gives them back. */
+int hs_os_reserve_beyond(int fd, const char *path, uint64_t offset, uint64_t length,
+                         h5store_err *err);
+
 /* Give the blocks of a range back, keeping the length.  *done says whether the
  * file system could (EOPNOTSUPP is no failure). */
 int hs_os_punch(int fd, const char *path, uint64_t offset, uint64_t length, bool *done,

@@ -69,3 +69,9 @@ hs_pager_zero(hs_pager *pager, uint64_t address, uint64_t size, h5store_err *err
     }
     return H5STORE_OK;
 }
+
+int
+hs_pager_reserve(hs_pager *pager, uint64_t address, uint64_t size, h5store_err *err)
+{
+    return hs_os_reserve(pager->fd, pager->path, address, size, err);
+}

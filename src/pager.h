@@ -31,6 +31,9 @@ int hs_pager_read(hs_pager *pager, uint64_t address, void *buffer, size_t size, 
 int hs_pager_write(hs_pager *pager, uint64_t address, const void *buffer, size_t size,
                    h5store_err *err);
 
+/* Have blocks for a range, so that applying the log needs none.  NO_SPACE. */
+int hs_pager_reserve(hs_pager *pager, uint64_t address, uint64_t size, h5store_err *err);
+
 /*
  * Zero a page-aligned range, held and logged whatever the file has there.  For space that
  * held something else before: its bytes in the file may come back after a power cut.

@@ -76,9 +76,11 @@ reader_take_by_id(hs_container *c, hid_t file, const h5store_id *id, hs_blob *bl
 static bool
 reader_again(hs_container *c, int *rc, uint64_t deadline, h5store_err *err)
 {
-    bool current = true, taken = *rc == H5STORE_OK;
+    bool current = true, taken;
 
-    if (*rc == H5STORE_OK)
+    *rc = hs_container_verdict(c, *rc, err);
+    taken = *rc == H5STORE_OK;
+    if (taken)
         *rc = hs_container_is_current(c, &current, err);
     hs_container_read_end(c);
     if (taken)

@@ -35,33 +35,28 @@ recover_look(hs_container *c, const h5store_id *id, bool *torn, h5store_err *err
     return rc;
 }
 
-static bool
-recover_is_torn(const hs_id_list *torn, hid_t dataset)
-{
-    hs_blob_brief brief;
-
-    if (hs_blob_brief_of(dataset, &brief, NULL) < 0)
-        return true;
-    for (size_t i = 0; i < torn->count; i++)
-        if (h5store_id_equal(&torn->ids[i], &brief.id))
-            return true;
-    return false;
-}
-
-static bool
-recover_item_is_torn(hid_t item, const hs_id_list *torn)
+/* Does an item link to a torn blob, or is it damaged itself?  NOMEM. */
+static int
+recover_look_at_item(hid_t item, const hs_id_list *torn, bool *is_torn, h5store_err *err)
 {
     size_t count;
+    int rc = hs_item_count_links(item, &count, err);
 
-    if (hs_item_count_links(item, &count, NULL) < 0)
-        return true;
-    for (size_t i = 0; i < count; i++) {
+    *is_torn = false;
+    for (size_t i = 0; rc == H5STORE_OK && !*is_torn && i < count; i++) {
         HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+        hs_blob_brief brief;
 
-        if (hs_item_open_link(item, i, &dataset, NULL) < 0 || recover_is_torn(torn, dataset))
-            return true;
+        rc = hs_item_open_link(item, i, &dataset, err);
+        if (rc == H5STORE_OK)
+            rc = hs_blob_brief_of(dataset, &brief, err);
+        for (size_t j = 0; rc == H5STORE_OK && j < torn->count; j++)
+            *is_torn = *is_torn || h5store_id_equal(&torn->ids[j], &brief.id);
     }
-    return false;
+    if (rc == H5STORE_OK || rc == H5STORE_E_NOMEM)
+        return rc;
+    *is_torn = true;
+    return H5STORE_OK;
 }
 
 struct recover_walk {
@@ -75,22 +70,28 @@ struct recover_walk {
 /* Drop the torn items below a group whose path in terms of collections is @p collection. */
 static int
 recover_drop_items(struct recover_walk *walk, hid_t group, const char *collection, bool in_fan,
-                   h5store_err *err)
+                   int depth, h5store_err *err)
 {
     hs_names names;
-    int rc = hs_names_read(group, &names, err);
+    int rc;
 
+    if (depth > HS_ITEM_DEPTH)
+        return H5STORE_OK; /* a circle, which verify reports */
+    rc = hs_names_read(group, &names, err);
     for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
         HS_CLEANUP(hs_h5_close_group) hid_t member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
         HS_CLEANUP(hs_freep) char *name = NULL;
         HS_CLEANUP(hs_freep) char *path = NULL;
+        bool is_torn = false;
 
         if (member < 0) {
             (void)H5Eclear2(H5E_DEFAULT);
             continue;
         }
         rc = hs_item_unescape(names.names[i], &name, err);
-        if (rc == H5STORE_OK && in_fan && recover_item_is_torn(member, walk->torn)) {
+        if (rc == H5STORE_OK && in_fan)
+            rc = recover_look_at_item(member, walk->torn, &is_torn, err);
+        if (rc == H5STORE_OK && is_torn) {
             hs_h5_close_group(&member);
             rc = hs_item_remove(walk->container, walk->file, collection, name, &walk->orphans,
                                 err);
@@ -100,7 +101,8 @@ recover_drop_items(struct recover_walk *walk, hid_t group, const char *collectio
 
             rc = fan ? H5STORE_OK : hs_item_join(collection, name, &path, err);
             if (rc == H5STORE_OK)
-                rc = recover_drop_items(walk, member, fan ? collection : path, fan, err);
+                rc = recover_drop_items(walk, member, fan ? collection : path, fan, depth + 1,
+                                        err);
         }
     }
     hs_names_release(&names);
@@ -121,7 +123,7 @@ recover_drop(hs_container *c, hid_t file, const hs_id_list *torn, uint64_t *item
     if (root < 0)
         return hs_h5_fail(err, H5STORE_E_DAMAGED, "container '%s' has no group '/items'",
                           hs_container_path(c));
-    rc = recover_drop_items(&walk, root, NULL, false, err);
+    rc = recover_drop_items(&walk, root, NULL, false, 0, err);
     for (size_t i = 0; rc == H5STORE_OK && i < torn->count; i++) {
         h5store_id_format(&torn->ids[i], kept + sizeof "/kept/" - 1);
         if (H5Lexists(file, kept, H5P_DEFAULT) > 0)

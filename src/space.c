@@ -268,6 +268,8 @@ space_grow_table(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_er
     int rc;
 
     rc = hs_space_take(space, old.length * 2, &space->table, &reused, err);
+    if (rc == H5STORE_OK)
+        rc = hs_pager_reserve(pager, space->table.address, space->table.length, err);
     if (rc < 0)
         return rc;
     rc = hs_space_loosen(space, old, sequence, err);
@@ -457,13 +459,12 @@ hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *add
 
     if (large || size > space->arena_end - space->arena_next) {
         rc = hs_space_take(space, large ? size : HS_ARENA_SIZE, &extent, &reused, err);
+        if (rc == H5STORE_OK)
+            rc = hs_pager_reserve(pager, extent.address, extent.length, err);
+        if (rc == H5STORE_OK && reused)
+            rc = hs_pager_zero(pager, extent.address, extent.length, err);
         if (rc < 0)
             return rc;
-        if (reused) {
-            rc = hs_pager_zero(pager, extent.address, extent.length, err);
-            if (rc < 0)
-                return rc;
-        }
         if (large) {
             *address = extent.address;
             return H5STORE_OK;

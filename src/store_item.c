@@ -186,6 +186,7 @@ h5store_item_has(h5store *store, const char *collection, const char *key, h5stor
             rc = hs_fail(err, H5STORE_E_NOT_FOUND, 0, "the item '%s/%s' is damaged", collection,
                          key);
         hs_h5_close_group(&group);
+        rc = hs_container_verdict(store->container, rc, err);
         hs_container_read_end(store->container);
     }
     hs_store_leave(store);
@@ -296,6 +297,7 @@ item_read_text(h5store *store, const char *collection, const char *key, char **t
         rc = key != NULL ? hs_item_read_metadata(store->container, group, text, err)
                          : hs_item_read_source(group, text, err);
     hs_h5_close_group(&group);
+    rc = hs_container_verdict(store->container, rc, err);
     hs_container_read_end(store->container);
     return rc;
 }

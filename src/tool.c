@@ -323,6 +323,7 @@ tool_run(const tool_command *command, tool_args *args, tool_out *out, h5store_er
     h5store_options options;
     h5store_err close_err;
     h5store *store;
+    const char *notice;
     int status, rc = tool_resolve(args->container, &path, err);
 
     if (rc < 0)
@@ -336,10 +337,13 @@ tool_run(const tool_command *command, tool_args *args, tool_out *out, h5store_er
     rc = h5store_open(path, &options, &store, err);
     if (rc < 0)
         return rc;
-    if (h5store_notice(store)[0] != '\0')
-        tool_complain("%s", h5store_notice(store));
+    notice = h5store_notice(store);
+    if (notice[0] != '\0')
+        tool_complain("%s", notice);
 
     status = command->run(store, args, out, err);
+    if (strcmp(h5store_notice(store), notice) != 0)
+        tool_complain("%s", h5store_notice(store));
     rc = h5store_close(store, &close_err);
     if (status >= 0 && rc < 0) {
         *err = close_err;

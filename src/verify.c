@@ -88,7 +88,10 @@ verify_look_at_root(struct verify_state *v, hid_t file, const char **what, h5sto
     if (rc < 0)
         return rc;
     *what = NULL;
-    if (hs_h5_read_text(file, "format", 64, &format, NULL) < 0 || strcmp(format, "h5store") != 0)
+    rc = hs_h5_read_text(file, "format", 64, &format, err);
+    if (rc == H5STORE_E_NOMEM)
+        return rc;
+    if (rc < 0 || strcmp(format, "h5store") != 0)
         *what = "the attribute 'format' is not 'h5store'";
     else if (hs_h5_read_u64(file, "format_version", &version, 1, &one, NULL) < 0 || version != 1)
         *what = "the attribute 'format_version' is not 1";
@@ -120,7 +123,7 @@ verify_frame(struct verify_state *v, h5store_err *err)
     }
     if (rc < 0)
         return rc;
-    rc = verify_look_at_root(v, file, &what, err);
+    rc = hs_container_verdict(v->container, verify_look_at_root(v, file, &what, err), err);
     hs_container_read_end(v->container);
     if (rc == H5STORE_OK && what != NULL)
         verify_find(v, H5STORE_V_ROOT, true, "/", "%s", what);
@@ -225,27 +228,32 @@ verify_blobs(struct verify_state *v, h5store_err *err)
 
 /* ---- 7 and 8: items --------------------------------------------------- */
 
-/* In a read scope: a link whose blob /blobs does not have, or SIZE_MAX. */
-static size_t
-verify_stray_link(hid_t file, const char *collection, const char *key)
+/* In a read scope: a link whose blob /blobs does not have, or SIZE_MAX.  NOMEM. */
+static int
+verify_stray_link(hid_t file, const char *collection, const char *key, size_t *stray,
+                  h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
     size_t count = 0;
+    int rc = hs_item_find(file, collection, key, &item, err);
 
-    if (hs_item_find(file, collection, key, &item, NULL) < 0 ||
-        hs_item_count_links(item, &count, NULL) < 0)
-        return SIZE_MAX;
-    for (size_t i = 0; i < count; i++) {
+    *stray = SIZE_MAX;
+    if (rc == H5STORE_OK)
+        rc = hs_item_count_links(item, &count, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < count; i++) {
         HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
         HS_CLEANUP(hs_h5_close_dataset) hid_t named = H5I_INVALID_HID;
         hs_blob_brief brief;
 
-        if (hs_item_open_link(item, i, &dataset, NULL) < 0 ||
-            hs_blob_brief_of(dataset, &brief, NULL) < 0 ||
-            hs_blob_find(file, &brief.id, &named, NULL) < 0)
-            return i;
+        rc = hs_item_open_link(item, i, &dataset, err);
+        if (rc == H5STORE_OK)
+            rc = hs_blob_brief_of(dataset, &brief, err);
+        if (rc == H5STORE_OK)
+            rc = hs_blob_find(file, &brief.id, &named, err);
+        if (rc < 0)
+            *stray = i;
     }
-    return SIZE_MAX;
+    return rc == H5STORE_E_NOMEM ? rc : H5STORE_OK;
 }
 
 static int
@@ -260,8 +268,11 @@ verify_item(struct verify_state *v, const h5store_item_info *info, h5store_err *
         rc = hs_container_read_begin(v->container, &file, err);
     if (rc < 0)
         return rc;
-    stray = verify_stray_link(file, info->collection, info->key);
+    rc = verify_stray_link(file, info->collection, info->key, &stray, err);
+    rc = hs_container_verdict(v->container, rc, err);
     hs_container_read_end(v->container);
+    if (rc < 0)
+        return rc;
     v->counted.items++;
     v->counted.links += info->link_count;
     v->counted.linked_bytes += info->linked_bytes;

@@ -57,8 +57,13 @@ vfd_open(const char *name HS_UNUSED, unsigned flags HS_UNUSED, hid_t fapl,
     hs_vfd_host *const *host = H5Pget_driver_info(fapl);
     vfd_file *file;
 
-    if (host == NULL || (file = calloc(1, sizeof *file)) == NULL)
+    if (host == NULL)
         return NULL;
+    file = calloc(1, sizeof *file);
+    if (file == NULL) {
+        (void)hs_fail_nomem(&(*host)->failure, sizeof *file, "an HDF5 file");
+        return NULL;
+    }
     file->host = *host;
     return &file->pub;
 }

@@ -41,6 +41,10 @@
  * synced, so the file never runs ahead of the log; and they stay until the file is synced, so
  * that after a power cut all of them are laid over it again, whatever `applied` says.
  *
+ * SPACE.  Removing something needs a record, too.  So that it can be removed when the disk is
+ * full, every other commit leaves WAL_SPARE bytes of blocks behind its record, which are
+ * given back when the log is cut, and had again as soon as it is.
+ *
  * READERS.  A process keeps its position (tail, next sequence).  It looks for more before
  * each piece of work, under READ shared or WRITE; `start` and the epoch change only under
  * READ exclusive, so the header and the records it reads belong together.
@@ -56,6 +60,7 @@
 #define WAL_BLOB_ENTRY (H5STORE_ID_SIZE + 16u)
 #define WAL_WINDOW (64u * 1024u)
 #define WAL_VERSION 1u
+#define WAL_SPARE (128u * 1024u)
 
 static const char wal_magic[8] = {'h', '5', 's', '-', 'w', 'a', 'l', '\n'};
 static const char record_magic[8] = {'h', '5', 's', '-', 'r', 'e', 'c', '\n'};
@@ -149,6 +154,7 @@ hs_wal_rewind(hs_wal *wal)
     wal->tail = wal->header.start;
     wal->next_sequence = wal->header.start_sequence;
     wal->window_size = 0;
+    wal->reserved = 0;
 }
 
 /* Make @p size bytes from the tail on available; *have says how many there are. */
@@ -251,7 +257,29 @@ wal_cut(hs_wal *wal, h5store_err *err)
         return rc;
     if ((uint64_t)status.st_size <= wal->tail)
         return H5STORE_OK;
+    wal->reserved = 0;
     return hs_os_truncate(wal->fd, wal->path, wal->tail, err);
+}
+
+int
+hs_wal_reserve(hs_wal *wal, size_t pages, size_t blobs, h5store_err *err)
+{
+    uint64_t needed = WAL_RECORD_HEADER + pages * WAL_PAGE_ENTRY + blobs * WAL_BLOB_ENTRY +
+                      WAL_SPARE;
+    int rc = wal_cut(wal, err);
+
+    if (rc < 0 || wal->tail + needed <= wal->reserved)
+        return rc;
+    /* More, so that not every commit asks; if that is there. */
+    needed += WAL_SPARE;
+    rc = hs_os_reserve_beyond(wal->fd, wal->path, wal->tail, needed, err);
+    if (rc == H5STORE_E_NO_SPACE) {
+        needed -= WAL_SPARE;
+        rc = hs_os_reserve_beyond(wal->fd, wal->path, wal->tail, needed, err);
+    }
+    if (rc == H5STORE_OK)
+        wal->reserved = wal->tail + needed;
+    return rc;
 }
 
 static void
@@ -325,7 +353,14 @@ hs_wal_reset(hs_wal *wal, h5store_err *err)
     if (rc < 0)
         return rc;
     hs_wal_rewind(wal);
-    return hs_os_truncate(wal->fd, wal->path, HS_WAL_RECORDS, err);
+    /* New records take the place of old ones.  Under the old header, after a power cut, the
+     * old ones that were not overwritten yet would be laid over a file that is newer. */
+    rc = hs_os_datasync(wal->fd, wal->path, err);
+    if (rc == H5STORE_OK)
+        rc = hs_os_truncate(wal->fd, wal->path, HS_WAL_RECORDS, err);
+    if (rc == H5STORE_OK) /* best now, when there are blocks again */
+        (void)hs_os_reserve_beyond(wal->fd, wal->path, HS_WAL_RECORDS, WAL_SPARE, NULL);
+    return rc;
 }
 
 int

@@ -57,6 +57,7 @@ typedef struct hs_wal {
     uint8_t *window;        /* bytes of the log from window_start on */
     size_t window_size, window_room;
     uint64_t window_start;
+    uint64_t reserved;      /* there are blocks up to here, as far as this process knows */
 } hs_wal;
 
 void hs_wal_release(hs_wal *wal);
@@ -80,6 +81,12 @@ void hs_wal_rewind(hs_wal *wal);
  * points into memory of the log that is valid until the next call.
  */
 int hs_wal_next(hs_wal *wal, hs_wal_record *record, h5store_err *err);
+
+/*
+ * Before appending a record that does not give space back: have blocks for it and for later
+ * ones that do (wal.c, SPACE).  NO_SPACE.
+ */
+int hs_wal_reserve(hs_wal *wal, size_t pages, size_t blobs, h5store_err *err);
 
 /*
  * Append a record (WRITE held, the tail at the end).  When this returns OK the commit has

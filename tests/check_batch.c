@@ -27,7 +27,7 @@ setup(void)
 static void
 teardown(void)
 {
-    ck_assert_uint_eq(box_verify(store), 0);
+    box_expect_verified(store);
     box_close(store);
     ck_assert_int_eq(box_size(box_log_path()), -1);
     ck_assert_int_eq(box_run("h5ls -r '%s'", box_path()), 0);
@@ -329,7 +329,7 @@ START_TEST(failed_commit_changes_nothing)
     ck_assert_uint_eq(after.blobs, before.blobs);
     ck_assert_uint_eq(after.links, before.links);
     box_set(store, "m/f", "next", 1000, 3);
-    ck_assert_uint_eq(box_verify(store), 0);
+    box_expect_verified(store);
 }
 END_TEST
 
@@ -362,7 +362,7 @@ START_TEST(blob_that_is_removed_meanwhile_is_put_back)
     set_in(batch, "m/f", "new", &id, 1);
     BOX_OK(h5store_batch_commit(batch, &box_err));
     box_expect_put(store, &id, size, 1);
-    ck_assert_uint_eq(box_verify(store), 0);
+    box_expect_verified(store);
     box_close(other);
 }
 END_TEST

@@ -35,6 +35,7 @@ await_waiter(handle *h, uint64_t turnstile)
 
 START_TEST(exclusive_excludes_another_process)
 {
+    static const char *const names[HS_LOCK_ROLES] = {"member lock", "write lock", "read lock"};
     handle h = open_handle();
     child *c = locker_start();
     h5store_err err;
@@ -43,8 +44,7 @@ START_TEST(exclusive_excludes_another_process)
     ck_assert_int_eq(hs_lock_take(h.locks, (hs_role)_i, HS_EXCLUSIVE, 0, &err), H5STORE_E_BUSY);
     ck_assert_int_eq(err.code, H5STORE_E_BUSY);
     ck_assert_ptr_nonnull(strstr(err.message, locker_path));
-    ck_assert_ptr_nonnull(
-        strstr(err.message, _i == HS_LOCK_MEMBER ? "member" : _i == HS_LOCK_WRITE ? "write" : "read"));
+    ck_assert_ptr_nonnull(strstr(err.message, names[_i]));
     ck_assert_int_eq(hs_lock_held(h.locks, (hs_role)_i), HS_UNLOCKED);
     if (_i != HS_LOCK_WRITE)
         ck_assert_int_eq(hs_lock_take(h.locks, (hs_role)_i, HS_SHARED, 0, NULL), H5STORE_E_BUSY);

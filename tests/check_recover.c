@@ -29,7 +29,7 @@ START_TEST(log_of_a_killed_process_is_taken_in)
     ck_assert(!box_stock_sees("/items/m"));
     store = box_open(_i == 0 ? 0 : H5STORE_READ_ONLY);
     BOX_OK(h5store_item_has(store, "m/f", "key", &box_err));
-    ck_assert_uint_eq(box_verify(store), 0);
+    box_expect_verified(store);
     ck_assert_str_eq(h5store_notice(store), "");
     box_close(store);
     ck_assert_int_eq(box_stock_sees("/items/m"), _i == 0); /* who reads only changes nothing */
@@ -98,7 +98,7 @@ START_TEST(log_without_a_header_is_none)
     box_make();
     box_write(box_log_path(), "", 0);
     store = box_open(H5STORE_READ_ONLY);
-    ck_assert_uint_eq(box_verify(store), 0);
+    box_expect_verified(store);
     box_close(store);
     box_write(box_log_path(), "garbage", 7);
     store = box_open(0);
@@ -306,7 +306,7 @@ START_TEST(torn_arrays_are_dropped_with_their_items)
     t = box_totals(store);
     ck_assert_uint_eq(t.items, 4u - torn[1] - 2 * torn[2] - torn[3]);
     ck_assert_uint_eq(t.blobs, 4u - torn[1] - torn[2] - torn[3] - torn[4]);
-    ck_assert_uint_eq(box_verify(store), 0);
+    box_expect_verified(store);
     for (unsigned i = 1; i <= 4; i++) /* computed again: all is as if nothing had been */
         box_set(store, "again", "k", 20000, i);
     box_close(store);
@@ -336,7 +336,7 @@ START_TEST(file_that_lost_what_was_applied_is_mended)
     change_boot_id();
     store = box_open(0);
     box_expect_put(store, &id, 300, 2);
-    ck_assert_uint_eq(box_verify(store), 0);
+    box_expect_verified(store);
     box_close(store);
     box_expect_sound();
 }

@@ -355,7 +355,7 @@ START_TEST(every_unit_has_one_owner)
 
     memset(owners, 0, sizeof owners);
     held_count = 0;
-    for (uint64_t step = 1; step <= 6000; step++) {
+    for (uint64_t step = 1; step <= 3000; step++) {
         unsigned index = held_count ? (unsigned)(fixture_random(&state) % held_count) : 0;
         unsigned action = (unsigned)(fixture_random(&state) % 6);
 

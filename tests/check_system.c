@@ -251,7 +251,8 @@ START_TEST(failures_of_locks_have_their_codes)
         int os_errno, range, whole; /* code of a byte-range lock, and of flock */
     } cases[] = {
         {EINVAL, H5STORE_E_UNSUPPORTED, H5STORE_E_IO}, {ENOLCK, H5STORE_E_UNSUPPORTED, H5STORE_OK},
-        {EOPNOTSUPP, H5STORE_E_UNSUPPORTED, H5STORE_OK}, {ENOSYS, H5STORE_E_UNSUPPORTED, H5STORE_OK},
+        {EOPNOTSUPP, H5STORE_E_UNSUPPORTED, H5STORE_OK},
+        {ENOSYS, H5STORE_E_UNSUPPORTED, H5STORE_OK},
         {EIO, H5STORE_E_IO, H5STORE_E_IO}, {EINTR, H5STORE_OK, H5STORE_OK},
     };
 
@@ -363,7 +364,8 @@ Suite *
 system_suite(void)
 {
     Suite *suite = suite_create("system");
-    TCase *names = tcase_create("names"), *locks = tcase_create("locks"), *machine = tcase_create("machine");
+    TCase *names = tcase_create("names"), *locks = tcase_create("locks");
+    TCase *machine = tcase_create("machine");
     TCase *cases[] = {names, locks, machine};
 
     tcase_add_test(names, sync_parent_takes_any_form_of_path);

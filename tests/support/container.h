@@ -71,8 +71,9 @@ void box_expect_put(h5store *store, const h5store_id *id, size_t size, unsigned 
 
 h5store_totals box_totals(h5store *store);
 
-/* Findings of a full verification, each printed; the number of errors. */
+/* Verify in full: the number of errors; or fail the test if there is any, with its words. */
 uint64_t box_verify(h5store *store);
+void box_expect_verified(h5store *store);
 
 /* Open, verify, close: fails the test when there is any error. */
 void box_expect_sound(void);

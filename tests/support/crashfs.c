@@ -21,14 +21,14 @@ static struct {
     uint64_t calls, stop;
     size_t tear;
     pid_t thread;
-    bool rebooted, syncs;
+    bool syncs;
+    unsigned boots;
     int objects[CRASHFS_FDS]; /* of each descriptor: object + 1, FOLDER, or 0 */
 } crashfs;
 
 #define CRASHFS_FOLDER (-1)
 
 static const char crashfs_boot_path[] = "/proc/sys/kernel/random/boot_id";
-static const char crashfs_boot_text[] = "00112233-4455-6677-8899-aabbccddeeff\n";
 
 static pid_t
 crashfs_thread(void)
@@ -173,8 +173,8 @@ crashfs_open_boot(void)
 {
     int fd = memfd_create("boot", MFD_CLOEXEC);
 
-    if (fd >= 0 && write(fd, crashfs_boot_text, sizeof crashfs_boot_text - 1) < 0)
-        return -1;
+    PROVE(fd >= 0 && dprintf(fd, "00112233-4455-6677-8899-aabb%08x\n", crashfs.boots) > 0, "%s",
+          strerror(errno));
     return fd;
 }
 
@@ -185,7 +185,7 @@ crashfs_open(const char *path, int flags, mode_t mode)
     bool creates = (flags & O_CREAT) != 0 && access(path, F_OK) != 0;
     int fd;
 
-    if (crashfs.rebooted && strcmp(path, crashfs_boot_path) == 0)
+    if (crashfs.boots > 0 && strcmp(path, crashfs_boot_path) == 0)
         return crashfs_open_boot();
     if (creates)
         crashfs_step(CRASHFS_CREATE, 0);
@@ -249,6 +249,8 @@ crashfs_fallocate(int fd, int mode, off_t offset, off_t length)
 {
     crashfs_kind kind = mode & FALLOC_FL_PUNCH_HOLE ? CRASHFS_PUNCH : CRASHFS_RESERVE;
 
+    if (mode == FALLOC_FL_KEEP_SIZE) /* blocks beyond the end: nobody can see them */
+        return fallocate(fd, mode, offset, length);
     crashfs_step(kind, 0);
     crashfs_note_range(kind, fd, offset, length);
     return fallocate(fd, mode, offset, length);
@@ -359,9 +361,9 @@ crashfs_calls(void)
 }
 
 void
-crashfs_reboot(void)
+crashfs_reboot(unsigned number)
 {
-    crashfs.rebooted = true;
+    crashfs.boots = number;
     crashfs_install();
 }
 

@@ -65,8 +65,8 @@ void crashfs_arm_real(uint64_t stop, size_t tear);
 /* Calls so far. */
 uint64_t crashfs_calls(void);
 
-/* From now on the machine has booted again: the boot id is another one. */
-void crashfs_reboot(void);
+/* From now on the machine has booted again: the boot id is another one for each number. */
+void crashfs_reboot(unsigned number);
 
 /* ---- power cuts ------------------------------------------------------- */
 

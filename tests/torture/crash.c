@@ -170,7 +170,7 @@ look_at_store(void *context)
     (void)context;
     crashfs_arm(NULL, 0, 0); /* nothing waits for a disk */
     if (crash_look_rebooted)
-        crashfs_reboot();
+        crashfs_reboot(2);
     rc = crash_open(crash_folders.path, H5STORE_CREATE, &store, &err);
     if (rc == 0) {
         snprintf(look->notice, sizeof look->notice, "%s", h5store_notice(store));

@@ -25,7 +25,7 @@
 
 /* ---- the script ------------------------------------------------------- */
 
-enum power_kind { POWER_SET, POWER_REMOVE, POWER_PUT, POWER_BIG, POWER_FLUSH, POWER_CLOSE };
+enum power_kind { POWER_SET, POWER_REMOVE, POWER_PUT, POWER_BIG, POWER_SAME, POWER_FLUSH, POWER_CLOSE };
 
 struct power_step {
     enum power_kind kind;
@@ -33,13 +33,17 @@ struct power_step {
     uint64_t seed;
 };
 
+/* The key of POWER_SAME: arrays that are there already, in an item that is committed through a
+ * handle with durability "power" whatever the others have.  It must not be lost from then on. */
+static const char power_same_line[] = "item module/f/p ";
+
 /* Sets, replacements and removals, so that space is freed and taken again, with flushes
  * between; at the end the log is given up and a new one begun. */
 static const struct power_step power_script[] = {
     {POWER_SET, "a", 100},  {POWER_SET, "b", 104},    {POWER_PUT, NULL, 110},
     {POWER_SET, "a", 120},  {POWER_FLUSH, NULL, 0},   {POWER_REMOVE, "b", 0},
     {POWER_SET, "c", 130},  {POWER_SET, "d", 134},    {POWER_REMOVE, "a", 0},
-    {POWER_BIG, "e", 140},  {POWER_SET, "c", 138},    {POWER_FLUSH, NULL, 0},
+    {POWER_SAME, "p", 130}, {POWER_BIG, "e", 140},  {POWER_SET, "c", 138},    {POWER_FLUSH, NULL, 0},
     {POWER_SET, "c", 130},  {POWER_REMOVE, "first", 0}, {POWER_SET, "f", 150},
     {POWER_CLOSE, NULL, 0}, {POWER_SET, "g", 160},    {POWER_REMOVE, "d", 0},
     {POWER_SET, "h", 164},  {POWER_CLOSE, NULL, 0},
@@ -68,6 +72,19 @@ power_open(const struct power_run *run, h5store **store, h5store_err *err)
 }
 
 static int
+power_set_same(const struct power_step *step, h5store_err *err)
+{
+    struct power_run run = {.durability = H5STORE_DURABLE_POWER};
+    h5store *store;
+    int rc = power_open(&run, &store, err);
+
+    if (rc < 0)
+        return rc;
+    rc = sample_set_item(store, "module/f", step->key, step->seed, 2, err);
+    return rc < 0 ? rc : h5store_close(store, err);
+}
+
+static int
 power_do(const struct power_step *step, h5store *store, h5store_err *err)
 {
     uint8_t buffer[SAMPLE_MOST] = {0};
@@ -82,6 +99,8 @@ power_do(const struct power_step *step, h5store *store, h5store_err *err)
     case POWER_PUT:
         sample_fill(buffer, 16384, step->seed);
         return h5store_put(store, &array, NULL, err);
+    case POWER_SAME:
+        return power_set_same(step, err);
     case POWER_FLUSH:
         return h5store_flush(store, err);
     case POWER_CLOSE:
@@ -149,6 +168,15 @@ power_is_flush(size_t step)
 }
 
 static bool
+power_has_same(const holdings *held)
+{
+    for (size_t i = 0; i < held->count; i++)
+        if (strncmp(held->lines[i], power_same_line, sizeof power_same_line - 1) == 0)
+            return true;
+    return false;
+}
+
+static bool
 power_is_right(const holdings *held, const holdings *states, size_t acknowledged, bool strict)
 {
     size_t last = acknowledged < POWER_STEPS ? acknowledged + 1 : acknowledged, first = 0;
@@ -156,9 +184,12 @@ power_is_right(const holdings *held, const holdings *states, size_t acknowledged
     if (strict)
         return holdings_equal(held, &states[acknowledged]) ||
                holdings_equal(held, &states[last]);
-    for (size_t i = 1; i <= acknowledged; i++)
+    for (size_t i = 1; i <= acknowledged; i++) {
         if (power_is_flush(i - 1))
             first = i;
+        if (power_script[i - 1].kind == POWER_SAME && !power_has_same(held))
+            return false;
+    }
     for (size_t i = 0; i < held->count; i++) {
         bool known = false;
 
@@ -216,7 +247,7 @@ power_recover(void *context)
 
     if (run->record != NULL)
         crashfs_record_begin(run->record, crash_folders.work);
-    crashfs_reboot();
+    crashfs_reboot(1);
     PROVE(power_open(run, &store, &err) == 0, "%s", err.message);
     PROVE(h5store_close(store, &err) == 0, "%s", err.message);
     return 0;

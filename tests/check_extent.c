@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Extents from reservation to punching: nobody's bytes are touched while anybody has them
+ * pinned, and nothing is lost when a process dies.
+ */
+#include "extent.h"
+#include "os.h"
+#include "support/child.h"
+#include "support/container.h"
+#include "support/fixture.h"
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+Suite *extent_suite(void);
+
+#define SIZE (3u * 1024 * 1024 + 5000)
+
+static hs_container *c;
+static uint8_t *data, *read_back;
+
+static hs_container *
+open_container(unsigned flags)
+{
+    h5store_options options;
+    hs_container *opened;
+    bool unclean;
+
+    h5store_options_init(&options);
+    options.flags = flags;
+    options.timeout = 5;
+    BOX_OK(hs_container_open(box_path(), &options, &opened, &unclean, &box_err));
+    return opened;
+}
+
+static void
+setup(void)
+{
+    box_setup();
+    c = open_container(H5STORE_CREATE);
+    data = malloc(SIZE);
+    read_back = malloc(SIZE);
+    fixture_fill(data, SIZE, 1);
+}
+
+static void
+teardown(void)
+{
+    free(data);
+    free(read_back);
+    BOX_OK(hs_container_close(c, &box_err));
+    box_teardown();
+    box_err.code = 0;
+}
+
+static hs_extent
+reserve(hs_container *from, uint64_t length)
+{
+    hs_extent extent;
+
+    BOX_OK(hs_extent_reserve(from, length, &extent, &box_err));
+    ck_assert_uint_eq(extent.address % HS_SPACE_UNIT, 0);
+    ck_assert_uint_eq(extent.length, hs_round_up(length, HS_SPACE_UNIT));
+    return extent;
+}
+
+static uint64_t
+free_bytes(void)
+{
+    uint64_t bytes;
+
+    BOX_OK(hs_container_read_begin(c, NULL, &box_err));
+    bytes = hs_container_space(c)->free_bytes;
+    hs_container_read_end(c);
+    return bytes;
+}
+
+static size_t
+loose_extents(void)
+{
+    size_t count = 0;
+
+    BOX_OK(hs_container_read_begin(c, NULL, &box_err));
+    for (size_t i = 0; i < hs_container_space(c)->count; i++)
+        count += hs_container_space(c)->slots[i].loose;
+    hs_container_read_end(c);
+    return count;
+}
+
+static uint64_t
+disk_bytes(void)
+{
+    struct stat status;
+
+    ck_assert_int_eq(stat(box_path(), &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+/* used -> loose, as if a blob had been removed. */
+static void
+loosen(hs_extent extent, bool removed)
+{
+    BOX_OK(hs_container_write_begin(c, NULL, &box_err));
+    if (removed)
+        (void)hs_space_tighten(hs_container_space(c), extent);
+    BOX_OK(hs_space_loosen(hs_container_space(c), extent,
+                           removed ? hs_container_sequence(c) : 0, &box_err));
+    BOX_OK(hs_container_commit(c, NULL, 0, &box_err));
+}
+
+/* ---- bytes ---------------------------------------------------------------------------- */
+
+START_TEST(bytes_come_back_with_their_digests)
+{
+    h5store_array array = {"'|u1'", H5STORE_ORDER_C, 1, {SIZE}, SIZE, data};
+    HS_CLEANUP(hs_tree_freep) hs_tree *written = NULL;
+    HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
+    hs_extent extent = reserve(c, SIZE);
+    h5store_id id, named;
+    uint64_t sum;
+    void *address;
+
+    BOX_OK(hs_digest_array(&array, 2, &id, &sum, &box_err));
+    BOX_OK(hs_tree_new(SIZE, &written, &box_err));
+    BOX_OK(hs_extent_write(c, extent, data, SIZE, written, &box_err));
+    BOX_OK(hs_tree_id(written, &array, &named, &box_err));
+    ck_assert_int_eq(h5store_id_equal(&id, &named), 1);
+    ck_assert_uint_eq(hs_tree_sum(written), sum);
+
+    BOX_OK(hs_tree_new(SIZE, &tree, &box_err));
+    BOX_OK(hs_extent_read(c, extent, read_back, SIZE, tree, true, true, &box_err));
+    ck_assert_mem_eq(read_back, data, SIZE);
+    BOX_OK(hs_tree_id(tree, &array, &named, &box_err));
+    ck_assert_int_eq(h5store_id_equal(&id, &named), 1);
+    ck_assert_uint_eq(hs_tree_sum(tree), sum);
+    hs_tree_freep(&tree);
+
+    BOX_OK(hs_tree_new(SIZE, &tree, &box_err));
+    BOX_OK(hs_extent_digest(c, extent, SIZE, tree, true, true, &box_err));
+    BOX_OK(hs_tree_id(tree, &array, &named, &box_err));
+    ck_assert_int_eq(h5store_id_equal(&id, &named), 1);
+    ck_assert_uint_eq(hs_tree_sum(tree), sum);
+
+    memset(read_back, 0, SIZE);
+    BOX_OK(hs_extent_read(c, extent, read_back, SIZE, NULL, false, false, &box_err));
+    ck_assert_mem_eq(read_back, data, SIZE);
+    BOX_OK(hs_extent_map(c, extent, &address, &box_err));
+    ck_assert_mem_eq(address, data, SIZE);
+    hs_os_unmap(address, extent.length);
+    hs_extent_abandon(c, extent);
+}
+END_TEST
+
+START_TEST(short_file_is_noticed)
+{
+    HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
+    hs_extent extent = reserve(c, SIZE);
+    void *address;
+
+    BOX_OK(hs_extent_write(c, extent, data, SIZE, NULL, &box_err));
+    ck_assert_int_eq(truncate(box_path(), (off_t)(extent.address + SIZE - 1)), 0);
+    BOX_OK(hs_tree_new(SIZE, &tree, &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED, hs_extent_read(c, extent, read_back, SIZE, NULL, false, false,
+                                                &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED, hs_extent_digest(c, extent, SIZE, tree, true, true, &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED, hs_extent_map(c, extent, &address, &box_err));
+    BOX_OK(hs_extent_read(c, extent, read_back, SIZE - 1, NULL, false, false, &box_err));
+    ck_assert_mem_eq(read_back, data, SIZE - 1);
+    hs_extent_abandon(c, extent);
+}
+END_TEST
+
+START_TEST(impossible_extent_is_refused)
+{
+    hs_extent extent;
+
+    BOX_FAILS(H5STORE_E_INVALID, hs_extent_reserve(c, UINT64_MAX, &extent, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, hs_extent_reserve(c, 0, &extent, &box_err));
+    ck_assert_uint_eq(loose_extents(), 0);
+}
+END_TEST
+
+/* More than there is (a limit of the process stands for the disk): said before a byte is
+ * written, and nothing is kept. */
+START_TEST(full_disk_is_met_before_writing)
+{
+    const struct rlimit limit = {(rlim_t)box_size(box_path()) + 1000000, RLIM_INFINITY};
+    struct rlimit old;
+    hs_extent extent;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    BOX_FAILS(H5STORE_E_NO_SPACE, hs_extent_reserve(c, SIZE, &extent, &box_err));
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+    ck_assert_uint_eq(loose_extents(), 0);
+    ck_assert_uint_eq(reserve(c, SIZE).length, hs_round_up(SIZE, HS_SPACE_UNIT));
+    ck_assert_uint_eq(free_bytes(), 0); /* the same space, of which nothing was lost */
+}
+END_TEST
+
+/* ---- reclaiming ------------------------------------------------------------------------- */
+
+START_TEST(abandoned_reservation_is_free_and_punched)
+{
+    hs_extent extent = reserve(c, SIZE);
+    uint64_t full;
+
+    BOX_OK(hs_extent_write(c, extent, data, SIZE, NULL, &box_err));
+    BOX_OK(hs_container_sync_data(c, &box_err));
+    full = disk_bytes();
+    hs_extent_abandon(c, extent);
+    ck_assert_uint_eq(free_bytes(), extent.length);
+    ck_assert_uint_eq(loose_extents(), 0);
+    ck_assert_uint_le(disk_bytes() + SIZE - 8192, full);
+    ck_assert_uint_eq(reserve(c, SIZE).address, extent.address); /* and is used again */
+    hs_extent_abandon(c, extent);
+}
+END_TEST
+
+START_TEST(pinned_extent_is_left_alone)
+{
+    hs_container *other = open_container(0);
+    hs_extent mine = reserve(c, SIZE), theirs = reserve(other, SIZE);
+
+    BOX_OK(hs_extent_write(c, mine, data, SIZE, NULL, &box_err));
+    BOX_OK(hs_extent_write(other, theirs, data, SIZE, NULL, &box_err));
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    BOX_OK(hs_extent_reclaim(other, &box_err));
+    ck_assert_uint_eq(free_bytes(), 0);
+    ck_assert_uint_eq(loose_extents(), 2);
+    BOX_OK(hs_extent_read(c, mine, read_back, SIZE, NULL, false, false, &box_err));
+    ck_assert_mem_eq(read_back, data, SIZE);
+    BOX_OK(hs_extent_read(c, theirs, read_back, SIZE, NULL, false, false, &box_err));
+    ck_assert_mem_eq(read_back, data, SIZE);
+    hs_extent_abandon(other, theirs);
+    ck_assert_uint_eq(free_bytes(), theirs.length);
+    hs_extent_abandon(c, mine);
+    ck_assert_uint_eq(free_bytes(), theirs.length + mine.length);
+    BOX_OK(hs_container_close(other, &box_err));
+}
+END_TEST
+
+/* Until a removal is applied a stock reader may still see the blob. */
+START_TEST(removal_that_is_not_applied_is_left_alone)
+{
+    hs_extent extent = reserve(c, SIZE);
+
+    loosen(extent, true);
+    hs_container_unpin(c, extent);
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    ck_assert_uint_eq(free_bytes(), 0);
+    BOX_OK(hs_container_checkpoint(c, false, &box_err));
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    ck_assert_uint_eq(free_bytes(), extent.length);
+}
+END_TEST
+
+/* More than one round of the loop inside. */
+START_TEST(thousands_of_extents_are_reclaimed)
+{
+    enum { COUNT = 2500 };
+
+    BOX_OK(hs_container_write_begin(c, NULL, &box_err));
+    for (int i = 0; i < COUNT; i++) {
+        hs_extent extent, wall;
+        bool reused;
+
+        BOX_OK(hs_space_take(hs_container_space(c), 1, &extent, &reused, &box_err));
+        BOX_OK(hs_space_take(hs_container_space(c), 1, &wall, &reused, &box_err));
+        BOX_OK(hs_space_loosen(hs_container_space(c), extent, 0, &box_err));
+    }
+    BOX_OK(hs_container_commit(c, NULL, 0, &box_err));
+    ck_assert_uint_ge(loose_extents(), COUNT);
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    ck_assert_uint_ge(free_bytes(), COUNT * (uint64_t)HS_SPACE_UNIT);
+    ck_assert_uint_lt(loose_extents(), 10); /* old places of the table, not applied yet */
+}
+END_TEST
+
+static int
+reserve_and_wait(child *parent, void *context)
+{
+    hs_container *mine = open_container(0);
+    hs_extent extent;
+
+    (void)context;
+    child_assert(hs_extent_reserve(mine, SIZE, &extent, &box_err) == H5STORE_OK);
+    child_assert(hs_extent_write(mine, extent, data, SIZE, NULL, &box_err) == H5STORE_OK);
+    child_tell(parent, extent.address);
+    child_hear(parent);
+    return 0;
+}
+
+START_TEST(reservation_of_a_killed_process_is_reclaimed)
+{
+    child *other = child_start(reserve_and_wait, NULL);
+
+    ck_assert_uint_gt(child_hear(other), 0);
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    ck_assert_uint_eq(free_bytes(), 0); /* it lives */
+    child_kill(other);
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    ck_assert_uint_eq(free_bytes(), hs_round_up(SIZE, HS_SPACE_UNIT));
+}
+END_TEST
+
+Suite *
+extent_suite(void)
+{
+    Suite *suite = suite_create("extent");
+    TCase *bytes = tcase_create("bytes");
+    TCase *reclaim = tcase_create("reclaim");
+
+    tcase_add_checked_fixture(bytes, setup, teardown);
+    tcase_set_timeout(bytes, 60);
+    tcase_add_test(bytes, bytes_come_back_with_their_digests);
+    tcase_add_test(bytes, short_file_is_noticed);
+    tcase_add_test(bytes, impossible_extent_is_refused);
+    tcase_add_test(bytes, full_disk_is_met_before_writing);
+    tcase_add_checked_fixture(reclaim, setup, teardown);
+    tcase_set_timeout(reclaim, 60);
+    tcase_add_test(reclaim, abandoned_reservation_is_free_and_punched);
+    tcase_add_test(reclaim, pinned_extent_is_left_alone);
+    tcase_add_test(reclaim, removal_that_is_not_applied_is_left_alone);
+    tcase_add_test(reclaim, thousands_of_extents_are_reclaimed);
+    tcase_add_test(reclaim, reservation_of_a_killed_process_is_reclaimed);
+    suite_add_tcase(suite, bytes);
+    suite_add_tcase(suite, reclaim);
+    return suite;
+}
