@@ -12,7 +12,8 @@ mkdir -p build
 export LC_ALL=C.UTF-8
 
 SYSTEM_PACKAGES="build-essential autoconf automake libtool pkg-config check hdf5-tools
-    libhdf5-dev libssl-dev libxxhash-dev python3-dev python3-venv"
+    libhdf5-dev libssl-dev libxxhash-dev python3-dev python3-venv
+    btrfs-progs xfsprogs"
 
 say()
 {

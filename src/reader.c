@@ -207,15 +207,15 @@ reader_compare(const hs_blob *blob, const hs_tree *tree, bool sha, bool *sum_rig
 
 /* Note in the container that a blob's bytes are wrong.  What fails here is tried again by
  * the next reader. */
-static void
-reader_mark(hs_container *c, const h5store_id *id)
+void
+hs_reader_mark(hs_container *c, const hs_blob *blob)
 {
     HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
     hid_t file;
 
     if (hs_container_is_read_only(c) || hs_container_write_begin(c, &file, NULL) < 0)
         return;
-    if (hs_blob_find(file, id, &dataset, NULL) < 0 || hs_blob_mark(dataset, NULL) < 0) {
+    if (hs_blob_find(file, &blob->info.id, &dataset, NULL) < 0 || hs_blob_mark(dataset, NULL) < 0) {
         hs_h5_close_dataset(&dataset);
         hs_container_abort(c);
         return;
@@ -252,12 +252,14 @@ hs_reader_read(hs_container *c, const hs_blob *blob, void *buffer, h5store_check
         rc = hs_tree_new(blob->info.array.nbytes, &tree, err);
     if (rc == H5STORE_OK)
         rc = reader_digest(c, blob, buffer, tree, sha, true, err);
+    if (rc == H5STORE_E_DAMAGED) /* the file is too short */
+        hs_reader_mark(c, blob);
     if (rc < 0 || check == H5STORE_CHECK_NEVER)
         return rc;
     rc = reader_compare(blob, tree, sha, &sum_right, &name_right, err);
     if (rc < 0 || (sum_right && name_right))
         return rc;
-    reader_mark(c, &blob->info.id);
+    hs_reader_mark(c, blob);
     h5store_id_format(&blob->info.id, text);
     return hs_fail(err, H5STORE_E_DAMAGED, 0,
                    "the bytes of blob %s in container '%s' are not those that were put (%s); "

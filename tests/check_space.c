@@ -280,7 +280,9 @@ own(hs_extent extent, enum owner from, enum owner to)
     ck_assert_uint_le((extent.address + extent.length) / HS_SPACE_UNIT, MOST_UNITS);
     for (uint64_t unit = extent.address / HS_SPACE_UNIT;
          unit < (extent.address + extent.length) / HS_SPACE_UNIT; unit++) {
-        ck_assert_int_eq(owners[unit], from);
+        if (owners[unit] != from)
+            ck_abort_msg("unit %llu has owner %d, not %d", (unsigned long long)unit, owners[unit],
+                         from);
         owners[unit] = (uint8_t)to;
     }
 }
@@ -303,12 +305,14 @@ expect_model(void)
         in_slots += slot->extent.length / HS_SPACE_UNIT;
         for (uint64_t unit = slot->extent.address / HS_SPACE_UNIT;
              unit < (slot->extent.address + slot->extent.length) / HS_SPACE_UNIT; unit++)
-            ck_assert_int_eq(owners[unit], slot->loose ? LOOSE : FREE);
+            if (owners[unit] != (slot->loose ? LOOSE : FREE))
+                ck_abort_msg("unit %llu has owner %d", (unsigned long long)unit, owners[unit]);
     }
     for (unsigned unit = 0; unit < MOST_UNITS; unit++) {
         in_model += owners[unit] == LOOSE || owners[unit] == FREE;
         free_units += owners[unit] == FREE;
-        ck_assert(owners[unit] != NOBODY || unit * HS_SPACE_UNIT >= space.eoa || unit < 2);
+        if (owners[unit] == NOBODY && unit * HS_SPACE_UNIT < space.eoa && unit >= 2)
+            ck_abort_msg("unit %u is nobody's", unit);
     }
     ck_assert_uint_eq(in_slots, in_model); /* no unit twice */
     ck_assert_uint_eq(space.free_bytes, free_units * HS_SPACE_UNIT);

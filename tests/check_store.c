@@ -364,6 +364,7 @@ use_inherited(child *parent, void *context)
         BOX_FAILS(H5STORE_E_FORKED, h5store_batch_commit(f->batch, &box_err));
         h5store_blob_cursor_close(f->cursor);
     }
+    box_free(&array);
     box_close(f->store);
     box_close(f->store); /* the memory is the parent's copy still: harmless */
     child_tell(parent, 1);

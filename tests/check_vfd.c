@@ -116,7 +116,9 @@ START_TEST(nothing_reaches_the_file_by_itself)
     make_groups(file, "g", 50);
     ck_assert_int_ge(H5Fflush(file, H5F_SCOPE_GLOBAL), 0);
     ck_assert_int_ge(H5Fclose(file), 0);
-    ck_assert_int_eq(box_size(box_path()), 0);
+    /* Room was made for it, so that it cannot be missing later; but no byte was written. */
+    ck_assert_int_eq(box_run("cmp -n $(stat -c %%s '%s') '%s' /dev/zero", box_path(), box_path()),
+                     0);
     ck_assert_uint_gt(pager.pending.count, 0);
     ck_assert_int_eq(host.failure.code, H5STORE_OK);
 }
@@ -177,9 +179,9 @@ START_TEST(aborted_changes_close_cleanly)
     file = reopen(H5F_ACC_RDWR);
     make_groups(file, "lost", 500); /* HDF5 needs space for some of it when it flushes */
     host.closing = true;
-    if (_i == 1) { /* and even then when there is none, nor any reading */
+    if (_i == 1) { /* and even when no disk has it */
         space.arena_next = space.arena_end;
-        space.eoa = INT64_MAX - 1000000;
+        space.eoa = INT64_MAX / 4 / HS_SPACE_UNIT * HS_SPACE_UNIT;
     }
     ck_assert_int_ge(H5Fclose(file), 0);
     host.closing = false;

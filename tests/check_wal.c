@@ -320,7 +320,7 @@ END_TEST
  * after the next append. */
 START_TEST(stale_bytes_are_the_end)
 {
-    uint8_t stale[40000];
+    uint8_t stale[40000] = {0};
     uint64_t end;
 
     append(60, 0, 1);
@@ -405,6 +405,30 @@ START_TEST(reset_begins_a_new_epoch)
 END_TEST
 
 /* Trimmed record by record: what is left is read, and the space of the rest comes back. */
+/* A commit leaves blocks behind its record for those that give space back, and has them
+ * anew when the log was cut. */
+START_TEST(reserving_leaves_blocks_beyond_the_record)
+{
+    struct stat status;
+
+    if (fallocate(writer.fd, FALLOC_FL_KEEP_SIZE, 0, 4096) != 0)
+        return; /* not on this file system */
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 200; i++) {
+            ck_assert_int_eq(hs_wal_reserve(&writer, 10, 1, &err), H5STORE_OK);
+            append(10, 1, 0);
+            ck_assert_int_eq(hs_os_fstat(writer.fd, writer.path, &status, &err), H5STORE_OK);
+            ck_assert_uint_eq((uint64_t)status.st_size, writer.tail);
+            ck_assert_uint_ge((uint64_t)status.st_blocks * 512, writer.tail + 128 * 1024 - 4096);
+        }
+        ck_assert_int_eq(hs_wal_reset(&writer, &err), H5STORE_OK);
+        ck_assert_int_eq(hs_os_fstat(writer.fd, writer.path, &status, &err), H5STORE_OK);
+        ck_assert_int_ge(status.st_blocks * 512, 128 * 1024);
+        ck_assert_int_lt(status.st_blocks * 512, 400 * 1024);
+    }
+}
+END_TEST
+
 START_TEST(trim_gives_up_the_oldest)
 {
     uint64_t ends[20];
@@ -456,6 +480,7 @@ wal_suite(void)
     tcase_add_checked_fixture(over, setup, teardown);
     tcase_add_test(over, reset_begins_a_new_epoch);
     tcase_add_test(over, trim_gives_up_the_oldest);
+    tcase_add_test(over, reserving_leaves_blocks_beyond_the_record);
     suite_add_tcase(suite, header);
     suite_add_tcase(suite, records);
     suite_add_tcase(suite, over);

@@ -7,14 +7,18 @@ work returns comes back through a pipe; what it raises fails the test, with its 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pickle
+import shutil
 import signal
 import struct
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -85,6 +89,19 @@ def become_nobody() -> None:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A new folder that every user can look into, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="decache-test-"))
+    os.chmod(folder, 0o755)
+    try:
+        yield folder
+    finally:
+        for path in folder.rglob("*"):
+            os.chmod(path, 0o755)
+        shutil.rmtree(folder)
 
 
 #: Numbers of system calls, by the machine: Linux's tables, and the audit number of each.

@@ -112,7 +112,8 @@ def mounted(
             command = ["-o", ",".join(filter(None, ["loop", options])), str(image)]
         done = _run("mount", "-t", kind, *command, str(root))
         if done.returncode != 0:
-            pytest.skip(f"{kind} cannot be mounted here: {done.stdout.strip()}")
+            reason = done.stdout.splitlines()[0].replace(str(root), "it")
+            pytest.skip(f"{kind} cannot be mounted here: {reason}")
         try:
             yield root
         finally:

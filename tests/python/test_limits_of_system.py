@@ -12,7 +12,6 @@ import errno
 import os
 import resource
 import shutil
-import tempfile
 import threading
 import time
 import warnings
@@ -25,7 +24,9 @@ import joblib
 import numpy as np
 import pytest
 
-from _children import Child, become_nobody, can_refuse_calls, in_child, refuse_calls
+from _children import (
+    Child, become_nobody, can_refuse_calls, in_child, open_folder, refuse_calls,
+)
 from conftest import totals
 from test_backend_failures import Warned
 
@@ -67,18 +68,13 @@ def check_sound(path: Path | str) -> None:
         assert store.verify("full") == []
 
 
-# -- no permission -------------------------------------------------------------------------------
+# -- no permission -----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def open_place() -> Iterator[Path]:
-    """A folder that every user can look into, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="decache-test-"))
-    os.chmod(folder, 0o755)
-    yield folder
-    for path in folder.rglob("*"):
-        os.chmod(path, 0o755)
-    shutil.rmtree(folder)
+    with open_folder() as folder:
+        yield folder
 
 
 def use_without_rights(location: Path, seeds: list[int]) -> list[tuple[bool, list[str]]]:
@@ -160,7 +156,7 @@ def test_a_store_that_may_not_be_made_or_read(open_place: Path) -> None:
     assert os.listdir(open_place) == ["a.h5"]
 
 
-# -- files that go while they are open -------------------------------------------------------------
+# -- files that go while they are open ---------------------------------------------------------
 
 
 def delete_container(folder: Path, spare: Path) -> None:
@@ -270,7 +266,7 @@ def test_a_mapped_array_outlives_its_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-# -- a clock that is wrong ------------------------------------------------------------------------
+# -- a clock that is wrong ---------------------------------------------------------------------
 
 
 def use_with_a_wrong_clock(location: Path) -> dict[str, Any]:
@@ -308,7 +304,7 @@ def test_a_clock_that_goes_backwards(tmp_path: Path) -> None:
     check_sound(tmp_path / "cache" / "joblib" / "blobs.h5")
 
 
-# -- no memory ------------------------------------------------------------------------------------
+# -- no memory ---------------------------------------------------------------------------------
 
 
 def address_space() -> int:
@@ -431,7 +427,7 @@ def test_a_call_returns_without_addresses(tmp_path: Path) -> None:
     check_sound(tmp_path / "cache" / "joblib" / "blobs.h5")
 
 
-# -- no descriptors --------------------------------------------------------------------------------
+# -- no descriptors ----------------------------------------------------------------------------
 
 
 def use_up_descriptors() -> list[int]:
@@ -528,7 +524,7 @@ def test_a_call_returns_without_descriptors(tmp_path: Path) -> None:
     assert [computed for computed, _ in results[4:]] == [True, False]
 
 
-# -- no threads ---------------------------------------------------------------------------------------
+# -- no threads --------------------------------------------------------------------------------
 
 
 def work_without_threads(folder: Path) -> None:
@@ -555,7 +551,7 @@ def test_no_threads_to_be_had(open_place: Path) -> None:
     check_sound(open_place / "a.h5")
 
 
-# -- file systems that refuse -----------------------------------------------------------------------------
+# -- file systems that refuse ------------------------------------------------------------------
 
 
 refusing = pytest.mark.skipif(
