@@ -70,7 +70,7 @@ typedef struct h5store_array {
  * @retval H5STORE_E_INVALID      NULL, or not a description.
  * @retval H5STORE_E_UNSUPPORTED  A description of a type that HDF5 cannot hold.
  * @retval H5STORE_E_NOMEM        Memory ran out.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_dtype_itemsize(const char *dtype, size_t *itemsize,
                                        h5store_err *err) H5STORE_MUST_CHECK;

@@ -66,7 +66,7 @@ typedef struct h5store_blob_info {
  * @retval H5STORE_E_POISONED     An earlier sync failed.
  * @retval H5STORE_E_FORKED       Used in a child.
  * @retval H5STORE_E_CLOSED       Being closed.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_put(h5store *store, const h5store_array *array, h5store_id *id,
                             h5store_err *err) H5STORE_MUST_CHECK;
@@ -78,7 +78,7 @@ H5STORE_API int h5store_put(h5store *store, const h5store_array *array, h5store_
  * @retval H5STORE_OK           Done.
  * @retval H5STORE_E_NOT_FOUND  It was not kept.
  * @retval others               As for h5store_put.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_discard(h5store *store, const h5store_id *id,
                                 h5store_err *err) H5STORE_MUST_CHECK;
@@ -91,7 +91,7 @@ H5STORE_API int h5store_discard(h5store *store, const h5store_id *id,
  * @retval H5STORE_E_INVALID  A NULL argument, or a description that contradicts itself.
  * @retval H5STORE_E_UNSUPPORTED  A dtype that HDF5 cannot hold.
  * @retval H5STORE_E_NOMEM    Memory ran out.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_hash(const h5store_array *array, int threads, h5store_id *id,
                              h5store_err *err) H5STORE_MUST_CHECK;
@@ -109,12 +109,12 @@ H5STORE_API int h5store_hash(const h5store_array *array, int threads, h5store_id
  * @retval H5STORE_E_DAMAGED    It is there but cannot be understood.
  * @retval H5STORE_E_BUSY, H5STORE_E_IO, H5STORE_E_NOMEM, H5STORE_E_CHANGED,
  *         H5STORE_E_FORKED, H5STORE_E_CLOSED  As for h5store_stat.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_blob_open(h5store *store, const h5store_id *id, h5store_blob **blob,
                                   h5store_err *err) H5STORE_MUST_CHECK;
 
-/** What is known of an open blob; valid until it is closed.  @since 0.1 */
+/** What is known of an open blob; valid until it is closed.  @since 0.2 */
 H5STORE_API const h5store_blob_info *h5store_blob_get_info(const h5store_blob *blob);
 
 /**
@@ -129,7 +129,7 @@ H5STORE_API const h5store_blob_info *h5store_blob_get_info(const h5store_blob *b
  * @retval H5STORE_E_INVALID  A NULL argument or another size.
  * @retval H5STORE_E_IO       The system refused a read.
  * @retval H5STORE_E_FORKED   Used in a child.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_blob_read(h5store_blob *blob, void *buffer, size_t size,
                                   h5store_check check, h5store_err *err) H5STORE_MUST_CHECK;
@@ -148,12 +148,12 @@ H5STORE_API int h5store_blob_read(h5store_blob *blob, void *buffer, size_t size,
  * @retval H5STORE_E_IO       The system refused.
  * @retval H5STORE_E_DAMAGED  The file is shorter than the blob, or a reader found it damaged.
  * @retval H5STORE_E_FORKED   Used in a child, whose parent holds the pin.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_blob_map(h5store_blob *blob, const void **data,
                                  h5store_err *err) H5STORE_MUST_CHECK;
 
-/** Release a blob, its mapping and its pin.  NULL is allowed.  @since 0.1 */
+/** Release a blob, its mapping and its pin.  NULL is allowed.  @since 0.2 */
 H5STORE_API void h5store_blob_close(h5store_blob *blob);
 
 /** A walk over all blobs, in order of name.  For one thread at a time. */
@@ -167,7 +167,7 @@ typedef struct h5store_blob_cursor h5store_blob_cursor;
  * @retval H5STORE_OK         Done.
  * @retval H5STORE_E_INVALID  A NULL argument.
  * @retval H5STORE_E_NOMEM    Memory ran out.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_blob_cursor_open(h5store *store, h5store_blob_cursor **cursor,
                                          h5store_err *err) H5STORE_MUST_CHECK;
@@ -181,12 +181,12 @@ H5STORE_API int h5store_blob_cursor_open(h5store *store, h5store_blob_cursor **c
  * @retval H5STORE_E_DAMAGED  This one cannot be understood: info->id is set, and the
  *                            next call goes on behind it.
  * @retval others        As for h5store_blob_open.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_blob_cursor_next(h5store_blob_cursor *cursor, h5store_blob_info *info,
                                          h5store_err *err) H5STORE_MUST_CHECK;
 
-/** End a walk.  NULL is allowed.  @since 0.1 */
+/** End a walk.  NULL is allowed.  @since 0.2 */
 H5STORE_API void h5store_blob_cursor_close(h5store_blob_cursor *cursor);
 
 #ifdef __cplusplus

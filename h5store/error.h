@@ -81,7 +81,7 @@ typedef struct h5store_err {
  * @param code  Any int.
  * @return A constant string, never NULL; "H5STORE_E_UNKNOWN" for a value not in
  *         the list.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API const char *h5store_code_name(int code);
 

@@ -27,7 +27,7 @@ typedef struct h5store_id {
  *
  * @param      id    Not NULL.
  * @param[out] text  At least H5STORE_ID_TEXT_SIZE bytes.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API void h5store_id_format(const h5store_id *id, char text[H5STORE_ID_TEXT_SIZE]);
 
@@ -40,12 +40,12 @@ H5STORE_API void h5store_id_format(const h5store_id *id, char text[H5STORE_ID_TE
  *
  * @retval H5STORE_OK         Done.
  * @retval H5STORE_E_INVALID  A NULL argument, another length, or another character.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_id_parse(const char *text, h5store_id *id,
                                  h5store_err *err) H5STORE_MUST_CHECK;
 
-/** 1 when both are the same, else 0.  Neither may be NULL.  @since 0.1 */
+/** 1 when both are the same, else 0.  Neither may be NULL.  @since 0.2 */
 H5STORE_API int h5store_id_equal(const h5store_id *a, const h5store_id *b);
 
 #ifdef __cplusplus

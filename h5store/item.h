@@ -41,7 +41,7 @@ typedef struct h5store_batch h5store_batch;
  * @retval H5STORE_E_READ_ONLY  The store is open read-only.
  * @retval H5STORE_E_NOMEM      Memory ran out.
  * @retval H5STORE_E_FORKED, H5STORE_E_CLOSED  As for h5store_stat.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_batch_begin(h5store *store, h5store_batch **batch,
                                     h5store_err *err) H5STORE_MUST_CHECK;
@@ -58,7 +58,7 @@ H5STORE_API int h5store_batch_begin(h5store *store, h5store_batch **batch,
  * @retval H5STORE_OK      Written.
  * @retval H5STORE_EXISTS  The container, or this batch, holds it already.
  * @retval others          As for h5store_put; the batch is still usable.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_batch_put(h5store_batch *batch, const h5store_array *array,
                                   h5store_id *id, h5store_err *err) H5STORE_MUST_CHECK;
@@ -83,7 +83,7 @@ typedef struct h5store_item_spec {
  * @retval H5STORE_E_INVALID  A NULL argument, or a name that is empty, too long, or has
  *                            an empty component.
  * @retval H5STORE_E_NOMEM    Memory ran out; the batch is as before.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_batch_set_item(h5store_batch *batch, const h5store_item_spec *spec,
                                        h5store_err *err) H5STORE_MUST_CHECK;
@@ -91,7 +91,7 @@ H5STORE_API int h5store_batch_set_item(h5store_batch *batch, const h5store_item_
 /**
  * Replace the metadata of an item that exists when the batch is committed (or
  * comes into being in it); without such an item nothing happens.
- * @retval as h5store_batch_set_item.  @since 0.1
+ * @retval as h5store_batch_set_item.  @since 0.2
  */
 H5STORE_API int h5store_batch_set_metadata(h5store_batch *batch, const char *collection,
                                            const char *key, const char *metadata,
@@ -100,7 +100,7 @@ H5STORE_API int h5store_batch_set_metadata(h5store_batch *batch, const char *col
 /**
  * Set the source text of a collection, creating the collection.
  * @param text  UTF-8; NULL only creates the collection.
- * @retval as h5store_batch_set_item.  @since 0.1
+ * @retval as h5store_batch_set_item.  @since 0.2
  */
 H5STORE_API int h5store_batch_set_source(h5store_batch *batch, const char *collection,
                                          const char *text,
@@ -109,7 +109,7 @@ H5STORE_API int h5store_batch_set_source(h5store_batch *batch, const char *colle
 /**
  * Remove an item (key given), a collection with all below it (key NULL), or
  * everything (both NULL).  What is not there is no error.
- * @retval as h5store_batch_set_item.  @since 0.1
+ * @retval as h5store_batch_set_item.  @since 0.2
  */
 H5STORE_API int h5store_batch_remove(h5store_batch *batch, const char *collection,
                                      const char *key, h5store_err *err) H5STORE_MUST_CHECK;
@@ -128,11 +128,11 @@ H5STORE_API int h5store_batch_remove(h5store_batch *batch, const char *collectio
  * @retval H5STORE_E_NOT_FOUND  An item links to a blob that is neither in the batch
  *                              nor in the container.
  * @retval others               As for h5store_put.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_batch_commit(h5store_batch *batch, h5store_err *err) H5STORE_MUST_CHECK;
 
-/** Forget a batch; its reserved space comes back.  NULL is allowed.  @since 0.1 */
+/** Forget a batch; its reserved space comes back.  NULL is allowed.  @since 0.2 */
 H5STORE_API void h5store_batch_abort(h5store_batch *batch);
 
 /* ---- reading ---------------------------------------------------------- */
@@ -146,7 +146,7 @@ typedef struct h5store_item h5store_item;
  * @retval H5STORE_OK           Yes.
  * @retval H5STORE_E_NOT_FOUND  No.
  * @retval others               As for h5store_blob_open.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_item_has(h5store *store, const char *collection, const char *key,
                                  h5store_err *err) H5STORE_MUST_CHECK;
@@ -159,34 +159,34 @@ H5STORE_API int h5store_item_has(h5store *store, const char *collection, const c
  * @retval H5STORE_OK           Read.
  * @retval H5STORE_E_NOT_FOUND  No such item.
  * @retval others               As for h5store_blob_open.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_item_open(h5store *store, const char *collection, const char *key,
                                   h5store_item **item, h5store_err *err) H5STORE_MUST_CHECK;
 
-/** The output; valid until the item is closed.  @since 0.1 */
+/** The output; valid until the item is closed.  @since 0.2 */
 H5STORE_API const void *h5store_item_output(const h5store_item *item, size_t *size);
 
-/** The metadata, zero-terminated; valid until the item is closed.  @since 0.1 */
+/** The metadata, zero-terminated; valid until the item is closed.  @since 0.2 */
 H5STORE_API const char *h5store_item_metadata(const h5store_item *item);
 
-/** How many blobs the item links to.  @since 0.1 */
+/** How many blobs the item links to.  @since 0.2 */
 H5STORE_API size_t h5store_item_link_count(const h5store_item *item);
 
 /**
  * The blob behind link @p index, or NULL when there is no such link.  Owned by the
- * item: do not close it.  @since 0.1
+ * item: do not close it.  @since 0.2
  */
 H5STORE_API h5store_blob *h5store_item_blob(const h5store_item *item, size_t index);
 
-/** Release an item, its blobs and their pins.  NULL is allowed.  @since 0.1 */
+/** Release an item, its blobs and their pins.  NULL is allowed.  @since 0.2 */
 H5STORE_API void h5store_item_close(h5store_item *item);
 
 /**
  * Read only the metadata of an item.
  *
  * @param[out] metadata  Zero-terminated; release with free().
- * @retval as h5store_item_open.  @since 0.1
+ * @retval as h5store_item_open.  @since 0.2
  */
 H5STORE_API int h5store_item_get_metadata(h5store *store, const char *collection,
                                           const char *key, char **metadata,
@@ -198,7 +198,7 @@ H5STORE_API int h5store_item_get_metadata(h5store *store, const char *collection
  * @param[out] text  Zero-terminated; release with free().
  * @retval H5STORE_E_NOT_FOUND  No such collection, or it has no source text.
  * @retval others               As for h5store_item_open.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_get_source(h5store *store, const char *collection, char **text,
                                    h5store_err *err) H5STORE_MUST_CHECK;
@@ -220,7 +220,7 @@ typedef struct h5store_item_cursor h5store_item_cursor;
 /**
  * Begin a walk over a collection and all below it (NULL: over everything).  Each
  * collection is told once before its items.  Holds no lock between calls.
- * @retval as h5store_blob_cursor_open.  @since 0.1
+ * @retval as h5store_blob_cursor_open.  @since 0.2
  */
 H5STORE_API int h5store_item_cursor_open(h5store *store, const char *collection,
                                          h5store_item_cursor **cursor,
@@ -234,12 +234,12 @@ H5STORE_API int h5store_item_cursor_open(h5store *store, const char *collection,
  * @retval H5STORE_E_DAMAGED  This one cannot be understood: its names are set, and the
  *                            next call goes on behind it.
  * @retval others        As for h5store_blob_open.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_item_cursor_next(h5store_item_cursor *cursor, h5store_item_info *info,
                                          h5store_err *err) H5STORE_MUST_CHECK;
 
-/** End a walk.  NULL is allowed.  @since 0.1 */
+/** End a walk.  NULL is allowed.  @since 0.2 */
 H5STORE_API void h5store_item_cursor_close(h5store_item_cursor *cursor);
 
 #ifdef __cplusplus

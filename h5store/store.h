@@ -60,7 +60,7 @@ typedef struct h5store_totals {
  * Fill options with the defaults above and flags 0.
  *
  * @param[out] options  Not NULL.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API void h5store_options_init(h5store_options *options);
 
@@ -94,7 +94,7 @@ H5STORE_API void h5store_options_init(h5store_options *options);
  * @retval H5STORE_E_IO           The system refused a call; see err->os_errno.
  * @retval H5STORE_E_NOMEM        Memory ran out.
  * @retval H5STORE_E_HDF5         HDF5 failed; its own words are in the message.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_open(const char *path, const h5store_options *options, h5store **store,
                              h5store_err *err) H5STORE_MUST_CHECK;
@@ -115,21 +115,21 @@ H5STORE_API int h5store_open(const char *path, const h5store_options *options, h
  *                        log if others still have it open.
  * @retval H5STORE_E_IO   Closed, but a final sync or apply failed; what was
  *                        committed is still in the log, and the next open applies it.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_close(h5store *store, h5store_err *err);
 
-/** The path given to h5store_open; owned by the handle.  @since 0.1 */
+/** The path given to h5store_open; owned by the handle.  @since 0.2 */
 H5STORE_API const char *h5store_path(const h5store *store);
 
-/** 1 if opened with H5STORE_READ_ONLY, else 0.  @since 0.1 */
+/** 1 if opened with H5STORE_READ_ONLY, else 0.  @since 0.2 */
 H5STORE_API int h5store_is_read_only(const h5store *store);
 
 /**
  * What there is to say, if anything: results dropped after a power cut, a log that belonged
  * to another container; and, from the first removal on, that the file system cannot punch
  * holes.  Owned by the handle; "" when all is well.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API const char *h5store_notice(const h5store *store);
 
@@ -149,7 +149,7 @@ H5STORE_API const char *h5store_notice(const h5store *store);
  * @retval H5STORE_E_CLOSED    Being closed.
  * @retval H5STORE_E_CHANGED   Another program wrote to the container.
  * @retval H5STORE_E_POISONED  An earlier sync failed.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_flush(h5store *store, h5store_err *err);
 
@@ -166,7 +166,7 @@ H5STORE_API int h5store_flush(h5store *store, h5store_err *err);
  * @retval H5STORE_E_CHANGED  The file was deleted, replaced or written by another program.
  * @retval H5STORE_E_FORKED   Used in a child.
  * @retval H5STORE_E_CLOSED   Being closed.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_stat(h5store *store, h5store_totals *totals,
                              h5store_err *err) H5STORE_MUST_CHECK;

@@ -61,7 +61,7 @@ typedef struct h5store_verify_options {
  * @retval H5STORE_OK         The check came to its end (with 0 or more findings).
  * @retval H5STORE_E_INVALID  A NULL argument, a fraction out of 0..1.
  * @retval others             As for h5store_blob_open.
- * @since 0.1
+ * @since 0.2
  */
 H5STORE_API int h5store_verify(h5store *store, const h5store_verify_options *options,
                                uint64_t *errors, h5store_err *err) H5STORE_MUST_CHECK;

@@ -6,6 +6,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 build_all --enable-tests "$@"
+say "compiling the tests"
+run make-tests make -C build -j"$(nproc)" check TESTS=
 
 say "running all tests (build/*.log as they go)"
 status=0

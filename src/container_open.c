@@ -670,7 +670,8 @@ hs_container_close(hs_container *c, h5store_err *err)
     container_janitor_stop(c);
     if (!c->poisoned)
         rc = hs_container_checkpoint(c, true, err);
-    if (rc == H5STORE_OK && hs_extent_reclaim(c, NULL) == H5STORE_OK && c->wal.tail > HS_WAL_RECORDS)
+    if (rc == H5STORE_OK && hs_extent_reclaim(c, NULL) == H5STORE_OK &&
+        c->wal.tail > HS_WAL_RECORDS)
         rc = hs_container_checkpoint(c, true, err); /* what reclaiming committed */
     if (rc == H5STORE_OK && container_enter(c, err) == H5STORE_OK) {
         if (hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL) == H5STORE_OK &&

@@ -12,8 +12,9 @@
 uint64_t
 hs_probe_of(const h5store_array *array)
 {
-    uint64_t words[PROBE_SAMPLES + 3] = {array->nbytes, hs_sum64(array->dtype, strlen(array->dtype)),
-                                         hs_sum64(array->shape, 8 * (size_t)array->rank)};
+    uint64_t words[PROBE_SAMPLES + 3] = {
+        array->nbytes, hs_sum64(array->dtype, strlen(array->dtype)),
+        hs_sum64(array->shape, 8 * (size_t)array->rank)};
     uint64_t size = hs_min(array->nbytes, PROBE_SAMPLE), span = array->nbytes - size;
 
     for (unsigned i = 0; i < PROBE_SAMPLES; i++)

@@ -162,8 +162,19 @@ static int
 wal_fill(hs_wal *wal, size_t size, const uint8_t **bytes, size_t *have, h5store_err *err)
 {
     size_t room = size > WAL_WINDOW ? size : WAL_WINDOW;
+    struct stat status;
     int rc;
 
+    if (size > WAL_WINDOW) {
+        /* The size comes from the file: no memory for more than there can be. */
+        rc = hs_os_fstat(wal->fd, wal->path, &status, err);
+        if (rc < 0)
+            return rc;
+        if ((uint64_t)status.st_size < wal->tail || (uint64_t)status.st_size - wal->tail < size) {
+            *have = 0;
+            return H5STORE_OK;
+        }
+    }
     if (wal->tail < wal->window_start || wal->window_size < wal->tail - wal->window_start ||
         wal->window_size - (wal->tail - wal->window_start) < size) {
         if (room > wal->window_room) {

@@ -34,35 +34,6 @@ teardown(void)
     box_teardown();
 }
 
-static h5store_batch *
-begin(void)
-{
-    h5store_batch *batch;
-
-    BOX_OK(h5store_batch_begin(store, &batch, &box_err));
-    return batch;
-}
-
-static h5store_id
-put_in(h5store_batch *batch, size_t size, unsigned seed, int expected)
-{
-    h5store_array array = box_array(size, seed);
-    h5store_id id;
-
-    ck_assert_int_eq(BOX_OK(h5store_batch_put(batch, &array, &id, &box_err)), expected);
-    box_free(&array);
-    return id;
-}
-
-static void
-set_in(h5store_batch *batch, const char *collection, const char *key, const h5store_id *ids,
-       size_t count)
-{
-    h5store_item_spec spec = {collection, key, "out", 3, "{}", ids, count};
-
-    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
-}
-
 static bool
 has_blob(const h5store_id *id)
 {
@@ -73,39 +44,6 @@ has_blob(const h5store_id *id)
     if (rc == H5STORE_OK)
         h5store_blob_close(blob);
     return rc == H5STORE_OK;
-}
-
-static bool
-has_item(const char *collection, const char *key)
-{
-    int rc = h5store_item_has(store, collection, key, &box_err);
-
-    ck_assert_msg(rc == H5STORE_OK || rc == H5STORE_E_NOT_FOUND, "%s", box_err.message);
-    return rc == H5STORE_OK;
-}
-
-/* The item must be exactly this. */
-static void
-expect_item(const char *collection, const char *key, const void *output, size_t size,
-            const char *metadata, size_t links)
-{
-    h5store_item *item;
-    const void *bytes;
-    size_t length;
-    char *text;
-
-    BOX_OK(h5store_item_open(store, collection, key, &item, &box_err));
-    bytes = h5store_item_output(item, &length);
-    ck_assert_uint_eq(length, size);
-    ck_assert_mem_eq(bytes, output, size);
-    ck_assert_str_eq(h5store_item_metadata(item), metadata);
-    ck_assert_uint_eq(h5store_item_link_count(item), links);
-    ck_assert_ptr_null(h5store_item_blob(item, links));
-    ck_assert_ptr_null(h5store_item_blob(item, SIZE_MAX));
-    h5store_item_close(item);
-    BOX_OK(h5store_item_get_metadata(store, collection, key, &text, &box_err));
-    ck_assert_str_eq(text, metadata);
-    free(text);
 }
 
 /* ---- putting ------------------------------------------------------------------------ */
@@ -130,9 +68,8 @@ END_TEST
 /* Sizes round the borders: nothing, inline, a page, a piece, a chunk, several chunks. */
 START_TEST(array_of_any_size_comes_back)
 {
-    static const size_t sizes[] = {0,      1,      511,     512,     513,     4095,   4096,
-                                   4097,   262143, 262144,  262145,  1048575, 1048576,
-                                   1048577, 5000000};
+    static const size_t sizes[] = {0,      1,      511,    512,     513,     4095,    4096,   4097,
+                                   262143, 262144, 262145, 1048575, 1048576, 1048577, 5000000};
     h5store_id id = box_put(store, sizes[_i], 3, NULL), same;
     h5store_array array = box_array(sizes[_i], 3);
     h5store_blob *blob;
@@ -221,7 +158,7 @@ END_TEST
 START_TEST(bad_array_is_refused_and_the_batch_goes_on)
 {
     h5store_array good = box_array(1000, 1), bad;
-    h5store_batch *batch = begin();
+    h5store_batch *batch = box_begin(store);
     h5store_id id = {{0}};
 
     bad = good, bad.nbytes = 999;
@@ -242,7 +179,7 @@ START_TEST(bad_array_is_refused_and_the_batch_goes_on)
     for (int i = 0; i < H5STORE_ID_SIZE; i++)
         ck_assert_uint_eq(id.bytes[i], 0);
     BOX_OK(h5store_batch_put(batch, &good, &id, &box_err));
-    set_in(batch, "c", "k", &id, 1);
+    box_set_in(batch, "c", "k", &id, 1);
     BOX_OK(h5store_batch_commit(batch, &box_err));
     box_expect_put(store, &id, 1000, 1);
     box_free(&good);
@@ -271,32 +208,33 @@ END_TEST
 
 START_TEST(nothing_is_seen_before_the_commit)
 {
-    h5store_batch *batch = begin();
-    h5store_id big = put_in(batch, 300000, 1, H5STORE_OK), small = put_in(batch, 20, 2, H5STORE_OK);
+    h5store_batch *batch = box_begin(store);
+    h5store_id big = box_put_in(batch, 300000, 1, H5STORE_OK),
+               small = box_put_in(batch, 20, 2, H5STORE_OK);
     h5store_id ids[2] = {big, small};
 
     ck_assert_int_eq(h5store_id_equal(&big, &small), 0);
-    put_in(batch, 300000, 1, H5STORE_EXISTS);
-    set_in(batch, "m/f", "k", ids, 2);
+    box_put_in(batch, 300000, 1, H5STORE_EXISTS);
+    box_set_in(batch, "m/f", "k", ids, 2);
     BOX_OK(h5store_batch_set_source(batch, "m/f", "def f(): pass", &box_err));
-    ck_assert(!has_blob(&big) && !has_blob(&small) && !has_item("m/f", "k"));
+    ck_assert(!has_blob(&big) && !has_blob(&small) && !box_has_item(store, "m/f", "k"));
     ck_assert_uint_eq(box_totals(store).blobs, 0);
     BOX_OK(h5store_batch_commit(batch, &box_err));
-    ck_assert(has_blob(&big) && has_blob(&small) && has_item("m/f", "k"));
-    expect_item("m/f", "k", "out", 3, "{}", 2);
+    ck_assert(has_blob(&big) && has_blob(&small) && box_has_item(store, "m/f", "k"));
+    box_expect_item(store, "m/f", "k", "out", 3, "{}", 2);
 }
 END_TEST
 
 START_TEST(aborted_batch_leaves_nothing)
 {
-    h5store_batch *batch = begin();
+    h5store_batch *batch = box_begin(store);
     h5store_totals before = box_totals(store), after;
-    h5store_id id = put_in(batch, 2000000, 1, H5STORE_OK);
+    h5store_id id = box_put_in(batch, 2000000, 1, H5STORE_OK);
 
-    set_in(batch, "m/f", "k", &id, 1);
+    box_set_in(batch, "m/f", "k", &id, 1);
     h5store_batch_abort(batch);
     h5store_batch_abort(NULL);
-    ck_assert(!has_blob(&id) && !has_item("m/f", "k"));
+    ck_assert(!has_blob(&id) && !box_has_item(store, "m/f", "k"));
     after = box_totals(store);
     ck_assert_uint_eq(after.items + after.blobs + after.links, 0);
     ck_assert_uint_ge(after.free_bytes, 2000000); /* its space came back, and is not on disk */
@@ -315,14 +253,15 @@ START_TEST(failed_commit_changes_nothing)
 
     box_set(store, "m/f", "old", 40000, 1);
     before = box_totals(store);
-    batch = begin();
-    good = put_in(batch, 50000, 2, H5STORE_OK);
-    set_in(batch, "m/f", "new", &good, 1);
+    batch = box_begin(store);
+    good = box_put_in(batch, 50000, 2, H5STORE_OK);
+    box_set_in(batch, "m/f", "new", &good, 1);
     BOX_OK(h5store_batch_remove(batch, "m/f", "old", &box_err));
     BOX_OK(h5store_batch_set_source(batch, "m/f", "text", &box_err));
-    set_in(batch, "m/f", "bad", &nowhere, 1);
+    box_set_in(batch, "m/f", "bad", &nowhere, 1);
     BOX_FAILS(H5STORE_E_NOT_FOUND, h5store_batch_commit(batch, &box_err));
-    ck_assert(has_item("m/f", "old") && !has_item("m/f", "new") && !has_item("m/f", "bad"));
+    ck_assert(box_has_item(store, "m/f", "old") && !box_has_item(store, "m/f", "new") &&
+              !box_has_item(store, "m/f", "bad"));
     ck_assert(!has_blob(&good));
     after = box_totals(store);
     ck_assert_uint_eq(after.items, before.items);
@@ -335,8 +274,8 @@ END_TEST
 
 START_TEST(array_that_no_item_takes_goes)
 {
-    h5store_batch *batch = begin();
-    h5store_id id = put_in(batch, 50000, 1, H5STORE_OK);
+    h5store_batch *batch = box_begin(store);
+    h5store_id id = box_put_in(batch, 50000, 1, H5STORE_OK);
 
     BOX_OK(h5store_batch_commit(batch, &box_err));
     ck_assert(!has_blob(&id));
@@ -354,12 +293,12 @@ START_TEST(blob_that_is_removed_meanwhile_is_put_back)
     h5store_id id;
 
     box_set(store, "m/f", "old", size, 1);
-    batch = begin();
-    id = put_in(batch, size, 1, H5STORE_EXISTS);
+    batch = box_begin(store);
+    id = box_put_in(batch, size, 1, H5STORE_EXISTS);
     box_remove(other, NULL, NULL);
     BOX_OK(h5store_flush(other, &box_err));
     ck_assert(!has_blob(&id));
-    set_in(batch, "m/f", "new", &id, 1);
+    box_set_in(batch, "m/f", "new", &id, 1);
     BOX_OK(h5store_batch_commit(batch, &box_err));
     box_expect_put(store, &id, size, 1);
     box_expect_verified(store);
@@ -371,17 +310,17 @@ END_TEST
 START_TEST(two_batches_with_the_same_array)
 {
     h5store *other = box_open(0);
-    h5store_batch *mine = begin(), *theirs;
+    h5store_batch *mine = box_begin(store), *theirs;
     h5store_array array = box_array(400000, 1);
     h5store_item_spec spec = {"m/g", "k", NULL, 0, NULL, NULL, 1};
-    h5store_id id = put_in(mine, 400000, 1, H5STORE_OK), same;
+    h5store_id id = box_put_in(mine, 400000, 1, H5STORE_OK), same;
 
     BOX_OK(h5store_batch_begin(other, &theirs, &box_err));
     ck_assert_int_eq(BOX_OK(h5store_batch_put(theirs, &array, &same, &box_err)), H5STORE_OK);
     spec.links = &same;
     BOX_OK(h5store_batch_set_item(theirs, &spec, &box_err));
     BOX_OK(h5store_batch_commit(theirs, &box_err));
-    set_in(mine, "m/f", "k", &id, 1);
+    box_set_in(mine, "m/f", "k", &id, 1);
     BOX_OK(h5store_batch_commit(mine, &box_err));
     ck_assert_uint_eq(box_totals(store).blobs, 1);
     ck_assert_uint_eq(box_totals(store).links, 2);
@@ -393,183 +332,13 @@ START_TEST(two_batches_with_the_same_array)
 }
 END_TEST
 
-/* ---- items ---------------------------------------------------------------------------- */
-
-START_TEST(item_is_replaced_as_a_whole)
-{
-    h5store_item_spec spec = {"m/f", "k", "second", 6, "{\"b\": 2}", NULL, 0};
-    h5store_array array = box_array(70000, 1);
-    h5store_batch *batch;
-    h5store_id id;
-
-    box_set(store, "m/f", "k", 70000, 1);
-    BOX_OK(h5store_hash(&array, 1, &id, &box_err));
-    ck_assert(has_blob(&id));
-    batch = begin();
-    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    expect_item("m/f", "k", "second", 6, "{\"b\": 2}", 0);
-    ck_assert(!has_blob(&id)); /* in the same commit */
-    ck_assert_uint_eq(box_totals(store).items, 1);
-    box_free(&array);
-}
-END_TEST
-
-START_TEST(changes_are_made_in_their_order)
-{
-    h5store_batch *batch = begin();
-    h5store_id id = put_in(batch, 5000, 1, H5STORE_OK);
-
-    set_in(batch, "c", "a", &id, 1);
-    BOX_OK(h5store_batch_remove(batch, "c", "a", &box_err));
-    set_in(batch, "c", "b", &id, 1);
-    set_in(batch, "c", "b", NULL, 0);
-    BOX_OK(h5store_batch_set_metadata(batch, "c", "b", "{\"x\": 1}", &box_err));
-    BOX_OK(h5store_batch_set_metadata(batch, "c", "none", "{}", &box_err)); /* no such item */
-    BOX_OK(h5store_batch_remove(batch, "c", "none", &box_err));
-    BOX_OK(h5store_batch_remove(batch, "none", NULL, &box_err));
-    set_in(batch, "d", "k", &id, 1);
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    ck_assert(!has_item("c", "a") && has_item("d", "k") && !has_item("c", "none"));
-    expect_item("c", "b", "out", 3, "{\"x\": 1}", 0);
-    ck_assert_uint_eq(box_totals(store).links, 1);
-}
-END_TEST
-
-START_TEST(same_blob_may_be_linked_more_than_once)
-{
-    h5store_batch *batch = begin();
-    h5store_id ids[3] = {put_in(batch, 5000, 1, H5STORE_OK)};
-    h5store_item *item;
-
-    ids[1] = put_in(batch, 5000, 2, H5STORE_OK);
-    ids[2] = ids[0];
-    set_in(batch, "c", "k", ids, 3);
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    BOX_OK(h5store_item_open(store, "c", "k", &item, &box_err));
-    ck_assert_uint_eq(h5store_item_link_count(item), 3);
-    box_expect(h5store_item_blob(item, 0), 5000, 1);
-    box_expect(h5store_item_blob(item, 1), 5000, 2);
-    box_expect(h5store_item_blob(item, 2), 5000, 1);
-    h5store_blob_close(h5store_item_blob(item, 2)); /* not ours to close: does nothing */
-    box_expect(h5store_item_blob(item, 2), 5000, 1);
-    h5store_item_close(item);
-    box_remove(store, "c", "k");
-    ck_assert_uint_eq(box_totals(store).blobs, 0);
-}
-END_TEST
-
-START_TEST(thousands_of_links_keep_their_order)
-{
-    enum { COUNT = 3000 };
-    h5store_batch *batch = begin();
-    h5store_id *ids = calloc(COUNT, sizeof *ids);
-    h5store_item *item;
-
-    for (unsigned i = 0; i < COUNT; i++)
-        ids[i] = put_in(batch, 100, i, H5STORE_OK);
-    set_in(batch, "c", "k", ids, COUNT);
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    BOX_OK(h5store_item_open(store, "c", "k", &item, &box_err));
-    ck_assert_uint_eq(h5store_item_link_count(item), COUNT);
-    for (unsigned i = 0; i < COUNT; i++)
-        box_expect(h5store_item_blob(item, i), 100, i);
-    h5store_item_close(item);
-    ck_assert_uint_eq(box_totals(store).links, COUNT);
-    box_remove(store, NULL, NULL);
-    ck_assert_uint_eq(box_totals(store).blobs, 0);
-    free(ids);
-}
-END_TEST
-
-/* Around the size of an object header, and beyond what one attribute may have. */
-START_TEST(large_output_metadata_and_source_come_back)
-{
-    static const size_t sizes[] = {0, 1, 31999, 32000, 32001, 65535, 65536, 70000, 1000000};
-    size_t size = sizes[_i];
-    h5store_array bytes = box_array(size, 1);
-    char *text = malloc(size + 2), *read;
-    h5store_item_spec spec = {"m/f", "k", bytes.data, size, text, NULL, 0};
-    h5store_batch *batch = begin();
-
-    /* A text of no bytes is no metadata; so the shortest has one. */
-    memset(text, 'x', size + 1);
-    if (size > 2)
-        memcpy(text + size - 2, "\xc3\xa4", 2); /* two bytes of UTF-8 */
-    text[size > 0 ? size : 1] = '\0';
-    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
-    BOX_OK(h5store_batch_set_source(batch, "m/f", text, &box_err));
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    for (int round = 0; round < 2; round++) {
-        expect_item("m/f", "k", bytes.data, size, text, 0);
-        BOX_OK(h5store_get_source(store, "m/f", &read, &box_err));
-        ck_assert_str_eq(read, text);
-        free(read);
-        box_close(store);
-        store = box_open(0);
-    }
-    batch = begin();
-    BOX_OK(h5store_batch_set_metadata(batch, "m/f", "k", "{}", &box_err));
-    BOX_OK(h5store_batch_set_source(batch, "m/f", "short", &box_err));
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    expect_item("m/f", "k", bytes.data, size, "{}", 0);
-    BOX_OK(h5store_get_source(store, "m/f", &read, &box_err));
-    ck_assert_str_eq(read, "short");
-    free(read);
-    free(text);
-    box_free(&bytes);
-}
-END_TEST
-
-START_TEST(source_belongs_to_its_collection)
-{
-    h5store_batch *batch = begin();
-    char *text = NULL;
-
-    BOX_FAILS(H5STORE_E_NOT_FOUND, h5store_get_source(store, "m/f", &text, &box_err));
-    BOX_OK(h5store_batch_set_source(batch, "m/f", NULL, &box_err));
-    BOX_OK(h5store_batch_set_source(batch, "m/g", "", &box_err));
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    BOX_FAILS(H5STORE_E_NOT_FOUND, h5store_get_source(store, "m/f", &text, &box_err));
-    BOX_FAILS(H5STORE_E_NOT_FOUND, h5store_get_source(store, "m", &text, &box_err));
-    ck_assert_ptr_null(text);
-    BOX_OK(h5store_get_source(store, "m/g", &text, &box_err));
-    ck_assert_str_eq(text, "");
-    free(text);
-    batch = begin();
-    BOX_OK(h5store_batch_set_source(batch, "m/f", "one", &box_err));
-    BOX_OK(h5store_batch_set_source(batch, "m/f", NULL, &box_err)); /* leaves it */
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    BOX_OK(h5store_get_source(store, "m/f", &text, &box_err));
-    ck_assert_str_eq(text, "one");
-    free(text);
-}
-END_TEST
-
-START_TEST(collection_goes_with_all_below_it)
-{
-    box_set(store, "a", "k", 1000, 1);
-    box_set(store, "a/b", "k", 1000, 2);
-    box_set(store, "a/b/c", "k", 1000, 3);
-    box_set(store, "ab", "k", 1000, 4);
-    box_remove(store, "a/b", NULL);
-    ck_assert(has_item("a", "k") && !has_item("a/b", "k") && !has_item("a/b/c", "k"));
-    ck_assert_uint_eq(box_totals(store).blobs, 2);
-    box_remove(store, "a", NULL);
-    ck_assert(!has_item("a", "k") && has_item("ab", "k"));
-    box_remove(store, NULL, NULL);
-    ck_assert_uint_eq(box_totals(store).items, 0);
-    ck_assert_uint_eq(box_totals(store).blobs, 0);
-    box_set(store, "a/b", "k", 1000, 2);
-    ck_assert(has_item("a/b", "k"));
-}
-END_TEST
+/* ---- arguments ------------------------------------------------------------------------ */
 
 START_TEST(missing_arguments_are_refused)
 {
     h5store_id id = {{0}};
     h5store_item_spec spec = {"c", "k", "x", 1, "{}", &id, 0}, bad;
-    h5store_batch *batch = begin();
+    h5store_batch *batch = box_begin(store);
     h5store_item *item;
     char *text;
 
@@ -719,7 +488,7 @@ batch_suite(void)
     Suite *suite = suite_create("batch");
     TCase *putting = tcase_create("putting");
     TCase *together = tcase_create("together");
-    TCase *items = tcase_create("items");
+    TCase *arguments = tcase_create("arguments");
     TCase *space = tcase_create("space");
 
     tcase_add_checked_fixture(putting, setup, teardown);
@@ -739,23 +508,15 @@ batch_suite(void)
     tcase_add_loop_test(together, blob_that_is_removed_meanwhile_is_put_back, 0, 2);
     tcase_add_test(together, two_batches_with_the_same_array);
     tcase_add_test(together, processes_share_a_container);
-    tcase_add_checked_fixture(items, setup, teardown);
-    tcase_set_timeout(items, 60);
-    tcase_add_test(items, item_is_replaced_as_a_whole);
-    tcase_add_test(items, changes_are_made_in_their_order);
-    tcase_add_test(items, same_blob_may_be_linked_more_than_once);
-    tcase_add_test(items, thousands_of_links_keep_their_order);
-    tcase_add_loop_test(items, large_output_metadata_and_source_come_back, 0, 9);
-    tcase_add_test(items, source_belongs_to_its_collection);
-    tcase_add_test(items, collection_goes_with_all_below_it);
-    tcase_add_test(items, missing_arguments_are_refused);
+    tcase_add_checked_fixture(arguments, setup, teardown);
+    tcase_add_test(arguments, missing_arguments_are_refused);
     tcase_add_checked_fixture(space, setup, teardown);
     tcase_set_timeout(space, 120);
     tcase_add_test(space, replaced_results_give_their_space_back);
     tcase_add_test(space, removed_results_give_their_space_back);
     suite_add_tcase(suite, putting);
     suite_add_tcase(suite, together);
-    suite_add_tcase(suite, items);
+    suite_add_tcase(suite, arguments);
     suite_add_tcase(suite, space);
     return suite;
 }

@@ -5,6 +5,7 @@
  */
 #include "container.h"
 #include "h5util.h"
+#include "os.h"
 #include "superblock.h"
 #include "support/child.h"
 #include "support/container.h"
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 Suite *container_suite(void);
@@ -218,6 +220,108 @@ START_TEST(stock_reader_keeps_the_file_as_it_is)
 }
 END_TEST
 
+/* ---- what others do while the file is synced --------------------------------------------- */
+
+static h5store *flushing, *acting; /* two handles; the second acts while the first syncs */
+static struct hs_os_ops sync_ops;
+static unsigned syncs;
+static ino_t container_inode;
+static void (*during_sync)(void);
+
+/* Step 3 of a checkpoint: the container is synced, and no lock is held. */
+static int
+fdatasync_and_act(int fd)
+{
+    struct stat status;
+    void (*act)(void) = during_sync;
+
+    if (fstat(fd, &status) == 0 && status.st_ino == container_inode && act != NULL) {
+        during_sync = NULL;
+        syncs++;
+        act();
+    }
+    return hs_os_real.fdatasync(fd);
+}
+
+static void
+flush_with(void (*act)(void))
+{
+    struct stat status;
+
+    sync_ops = hs_os_real;
+    sync_ops.fdatasync = fdatasync_and_act;
+    hs_os_set_ops(&sync_ops);
+    flushing = box_open(H5STORE_CREATE);
+    acting = box_open(0);
+    ck_assert_int_eq(stat(box_path(), &status), 0);
+    container_inode = status.st_ino;
+    box_put(acting, 5000, 1, NULL);
+    box_put(flushing, 5000, 2, NULL);
+    during_sync = act;
+    BOX_OK(h5store_flush(flushing, &box_err));
+    ck_assert_uint_eq(syncs, 1);
+}
+
+static void
+close_both(void)
+{
+    box_close(flushing);
+    box_close(acting);
+    hs_os_set_ops(NULL);
+    box_expect_sound();
+}
+
+static void
+start_over_and_commit(void)
+{
+    BOX_OK(h5store_flush(acting, &box_err)); /* the log starts over */
+    for (unsigned i = 10; i < 14; i++)
+        box_put(acting, 5000, i, NULL);
+    (void)box_totals(flushing); /* another thread of the one that flushes reads */
+}
+
+/* How far it had come before the log started over means nothing in the log of now.  Who opens
+ * the container next knows only what the log and the file say. */
+START_TEST(records_are_given_up_in_their_own_epoch_only)
+{
+    h5store *next;
+
+    flush_with(start_over_and_commit);
+    next = box_open(0);
+    ck_assert_uint_eq(box_totals(next).blobs, 6);
+    box_expect_verified(next);
+    box_close(next);
+    close_both();
+}
+END_TEST
+
+static h5store_blob *held; /* keeps its space from being reclaimed, which would be a commit */
+
+/* Applies at once, and does not sync. */
+static void
+remove_and_apply(void)
+{
+    h5store_array array = box_array(5000, 1);
+    h5store_id id;
+
+    BOX_OK(h5store_hash(&array, 1, &id, &box_err));
+    BOX_OK(h5store_blob_open(acting, &id, &held, &box_err));
+    BOX_OK(h5store_discard(acting, &id, &box_err));
+    box_free(&array);
+}
+
+/* What was applied after the sync began may not be on the disk: its records must stay. */
+START_TEST(records_stay_until_they_are_synced)
+{
+    flush_with(remove_and_apply);
+    ck_assert_int_gt(box_size(box_log_path()), 4096);
+    BOX_OK(h5store_flush(flushing, &box_err));
+    ck_assert_int_eq(box_size(box_log_path()), 4096);
+    h5store_blob_close(held);
+    close_both();
+}
+END_TEST
+
 /* ---- other programs that write --------------------------------------------------------- */
 
 START_TEST(change_by_a_stock_program_is_adopted)
@@ -248,25 +352,25 @@ START_TEST(change_by_a_stock_program_is_adopted)
 }
 END_TEST
 
-/* Two handles of ours: one sees the change at a flush, the other adopts it and commits. */
-START_TEST(adopted_change_is_forgotten_by_all)
+/* One handle meets the change while it has nothing to apply, another adopts it and commits:
+ * the first must see that, and not give the record up as if it were none of ours. */
+START_TEST(adopted_change_is_adopted_for_all)
 {
-    h5store *a = box_open(H5STORE_CREATE), *b = box_open(0);
-    h5store_id id;
+    hs_container *a = open_container(), *b = open_container(), *next;
 
-    box_put(a, 5000, 1, NULL);
-    BOX_OK(h5store_flush(a, &box_err));
+    make_group(a, "first", true);
+    BOX_OK(hs_container_checkpoint(a, true, &box_err));
     write_with_stock_hdf5("theirs", 50000);
-    BOX_OK(h5store_flush(a, &box_err)); /* meets the change, and leaves it */
-    id = box_put(b, 5000, 2, NULL);
-    BOX_OK(h5store_flush(a, &box_err)); /* must not give up what b committed */
-    box_expect_put(a, &id, 5000, 2);
-    box_close(a);
-    box_close(b);
-    box_expect_sound();
-    b = box_open(0);
-    box_expect_put(b, &id, 5000, 2);
-    box_close(b);
+    BOX_OK(hs_container_checkpoint(a, true, &box_err));
+    make_group(b, "second", true);
+    BOX_OK(hs_container_checkpoint(a, true, &box_err));
+    next = open_container();
+    ck_assert(has_group(next, "first") && has_group(next, "second"));
+    BOX_OK(hs_container_close(next, &box_err));
+    BOX_OK(hs_container_close(a, &box_err));
+    BOX_OK(hs_container_close(b, &box_err));
+    ck_assert(box_stock_sees("/second"));
+    ck_assert_int_eq(box_run("h5dump -a /theirs '%s'", box_path()), 0);
 }
 END_TEST
 
@@ -496,6 +600,7 @@ container_suite(void)
     Suite *suite = suite_create("container");
     TCase *scopes = add_case(suite, "scopes");
     TCase *applying = add_case(suite, "applying");
+    TCase *syncing = add_case(suite, "syncing");
     TCase *programs = add_case(suite, "other programs");
     TCase *files = add_case(suite, "files");
     TCase *waiting = add_case(suite, "waiting");
@@ -507,8 +612,10 @@ container_suite(void)
     tcase_add_test(applying, flush_shows_everything_to_stock_tools);
     tcase_add_test(applying, quiet_container_is_applied_by_itself);
     tcase_add_test(applying, stock_reader_keeps_the_file_as_it_is);
+    tcase_add_test(syncing, records_are_given_up_in_their_own_epoch_only);
+    tcase_add_test(syncing, records_stay_until_they_are_synced);
     tcase_add_loop_test(programs, change_by_a_stock_program_is_adopted, 0, 3);
-    tcase_add_test(programs, adopted_change_is_forgotten_by_all);
+    tcase_add_test(programs, adopted_change_is_adopted_for_all);
     tcase_add_test(programs, change_beside_a_full_log_is_refused);
     tcase_add_test(programs, mark_of_a_killed_stock_writer_is_respected);
     tcase_add_loop_test(files, deleted_container_is_noticed, 0, 4);

@@ -352,8 +352,8 @@ START_TEST(walk_of_a_circle_ends)
     box_set(store, "m/f", "k", 600, 1);
     box_close(store);
     file = H5Fopen(box_path(), H5F_ACC_RDWR, H5P_DEFAULT);
-    ck_assert_int_ge(H5Lcreate_hard(file, "/items/m", file, "/items/m/f/m", H5P_DEFAULT,
-                                    H5P_DEFAULT), 0);
+    ck_assert_int_ge(
+        H5Lcreate_hard(file, "/items/m", file, "/items/m/f/m", H5P_DEFAULT, H5P_DEFAULT), 0);
     H5Fclose(file);
     store = box_open(0);
     cursor = walk_items(NULL);

@@ -104,8 +104,8 @@ loosen(hs_extent extent, bool removed)
     BOX_OK(hs_container_write_begin(c, NULL, &box_err));
     if (removed)
         (void)hs_space_tighten(hs_container_space(c), extent);
-    BOX_OK(hs_space_loosen(hs_container_space(c), extent,
-                           removed ? hs_container_sequence(c) : 0, &box_err));
+    BOX_OK(hs_space_loosen(hs_container_space(c), extent, removed ? hs_container_sequence(c) : 0,
+                           &box_err));
     BOX_OK(hs_container_commit(c, NULL, 0, &box_err));
 }
 
@@ -161,8 +161,8 @@ START_TEST(short_file_is_noticed)
     BOX_OK(hs_extent_write(c, extent, data, SIZE, NULL, &box_err));
     ck_assert_int_eq(truncate(box_path(), (off_t)(extent.address + SIZE - 1)), 0);
     BOX_OK(hs_tree_new(SIZE, &tree, &box_err));
-    BOX_FAILS(H5STORE_E_DAMAGED, hs_extent_read(c, extent, read_back, SIZE, NULL, false, false,
-                                                &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED,
+              hs_extent_read(c, extent, read_back, SIZE, NULL, false, false, &box_err));
     BOX_FAILS(H5STORE_E_DAMAGED, hs_extent_digest(c, extent, SIZE, tree, true, true, &box_err));
     BOX_FAILS(H5STORE_E_DAMAGED, hs_extent_map(c, extent, &address, &box_err));
     BOX_OK(hs_extent_read(c, extent, read_back, SIZE - 1, NULL, false, false, &box_err));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Names of collections and items: whatever bytes they are, they are kept apart, come back
- * from a walk as they were given, and stand in the file as FORMAT.md says.
+ * from a walk as they were given, and stand in the file as FORMAT.md says.  And what items
+ * hold: outputs, metadata, links, the source of their collection.
  */
 #include "item.h"
 #include "support/container.h"
@@ -18,7 +19,9 @@ static h5store_err err;
 
 START_TEST(path_is_as_the_format_says)
 {
-    static const struct { const char *collection, *key, *path; } cases[] = {
+    static const struct {
+        const char *collection, *key, *path;
+    } cases[] = {
         {NULL, NULL, "/items"},
         {"m", NULL, "/items/m"},
         {"m/f", NULL, "/items/m/f"},
@@ -115,9 +118,9 @@ END_TEST
 
 /* ---- in a container ------------------------------------------------------------------- */
 
-static const char *const odd[] = {"#",      "%",  ".",    "..",       "#ab", "%23",
-                                  "%2523",  " ",  "\n",   "\xc3\xa4", "\xff\xfe",
-                                  "output", "0",  "metadata", "key with spaces", "-"};
+static const char *const odd[] = {
+    "#",  "%",        ".",        "..",     "#ab", "%23",      "%2523",           " ",
+    "\n", "\xc3\xa4", "\xff\xfe", "output", "0",   "metadata", "key with spaces", "-"};
 #define ODD (sizeof odd / sizeof *odd)
 
 /* Every odd name as collection and as key, all in one container. */
@@ -225,12 +228,208 @@ START_TEST(items_are_spread_over_groups)
 }
 END_TEST
 
+/* ---- what they hold --------------------------------------------------------------------- */
+
+static h5store *store;
+
+static void
+setup(void)
+{
+    box_setup();
+    store = box_open(H5STORE_CREATE);
+}
+
+/* Whatever a test did, the container must be sound afterwards. */
+static void
+teardown(void)
+{
+    box_expect_verified(store);
+    box_close(store);
+    box_teardown();
+}
+
+START_TEST(item_is_replaced_as_a_whole)
+{
+    h5store_item_spec spec = {"m/f", "k", "second", 6, "{\"b\": 2}", NULL, 0};
+    h5store_array array = box_array(70000, 1);
+    h5store_batch *batch;
+    h5store_blob *blob;
+    h5store_id id;
+
+    box_set(store, "m/f", "k", 70000, 1);
+    BOX_OK(h5store_hash(&array, 1, &id, &box_err));
+    BOX_OK(h5store_blob_open(store, &id, &blob, &box_err));
+    h5store_blob_close(blob);
+    batch = box_begin(store);
+    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    box_expect_item(store, "m/f", "k", "second", 6, "{\"b\": 2}", 0);
+    BOX_FAILS(H5STORE_E_NOT_FOUND,
+              h5store_blob_open(store, &id, &blob, &box_err)); /* in the same commit */
+    ck_assert_uint_eq(box_totals(store).items, 1);
+    box_free(&array);
+}
+END_TEST
+
+START_TEST(changes_are_made_in_their_order)
+{
+    h5store_batch *batch = box_begin(store);
+    h5store_id id = box_put_in(batch, 5000, 1, H5STORE_OK);
+
+    box_set_in(batch, "c", "a", &id, 1);
+    BOX_OK(h5store_batch_remove(batch, "c", "a", &box_err));
+    box_set_in(batch, "c", "b", &id, 1);
+    box_set_in(batch, "c", "b", NULL, 0);
+    BOX_OK(h5store_batch_set_metadata(batch, "c", "b", "{\"x\": 1}", &box_err));
+    BOX_OK(h5store_batch_set_metadata(batch, "c", "none", "{}", &box_err)); /* no such item */
+    BOX_OK(h5store_batch_remove(batch, "c", "none", &box_err));
+    BOX_OK(h5store_batch_remove(batch, "none", NULL, &box_err));
+    box_set_in(batch, "d", "k", &id, 1);
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    ck_assert(!box_has_item(store, "c", "a") && box_has_item(store, "d", "k") &&
+              !box_has_item(store, "c", "none"));
+    box_expect_item(store, "c", "b", "out", 3, "{\"x\": 1}", 0);
+    ck_assert_uint_eq(box_totals(store).links, 1);
+}
+END_TEST
+
+START_TEST(same_blob_may_be_linked_more_than_once)
+{
+    h5store_batch *batch = box_begin(store);
+    h5store_id ids[3] = {box_put_in(batch, 5000, 1, H5STORE_OK)};
+    h5store_item *item;
+
+    ids[1] = box_put_in(batch, 5000, 2, H5STORE_OK);
+    ids[2] = ids[0];
+    box_set_in(batch, "c", "k", ids, 3);
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    BOX_OK(h5store_item_open(store, "c", "k", &item, &box_err));
+    ck_assert_uint_eq(h5store_item_link_count(item), 3);
+    box_expect(h5store_item_blob(item, 0), 5000, 1);
+    box_expect(h5store_item_blob(item, 1), 5000, 2);
+    box_expect(h5store_item_blob(item, 2), 5000, 1);
+    h5store_blob_close(h5store_item_blob(item, 2)); /* not ours to close: does nothing */
+    box_expect(h5store_item_blob(item, 2), 5000, 1);
+    h5store_item_close(item);
+    box_remove(store, "c", "k");
+    ck_assert_uint_eq(box_totals(store).blobs, 0);
+}
+END_TEST
+
+START_TEST(thousands_of_links_keep_their_order)
+{
+    enum { COUNT = 3000 };
+    h5store_batch *batch = box_begin(store);
+    h5store_id *ids = calloc(COUNT, sizeof *ids);
+    h5store_item *item;
+
+    for (unsigned i = 0; i < COUNT; i++)
+        ids[i] = box_put_in(batch, 100, i, H5STORE_OK);
+    box_set_in(batch, "c", "k", ids, COUNT);
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    BOX_OK(h5store_item_open(store, "c", "k", &item, &box_err));
+    ck_assert_uint_eq(h5store_item_link_count(item), COUNT);
+    for (unsigned i = 0; i < COUNT; i++)
+        box_expect(h5store_item_blob(item, i), 100, i);
+    h5store_item_close(item);
+    ck_assert_uint_eq(box_totals(store).links, COUNT);
+    box_remove(store, NULL, NULL);
+    ck_assert_uint_eq(box_totals(store).blobs, 0);
+    free(ids);
+}
+END_TEST
+
+/* Around the size of an object header, and beyond what one attribute may have. */
+START_TEST(large_output_metadata_and_source_come_back)
+{
+    static const size_t sizes[] = {0, 1, 31999, 32000, 32001, 65535, 65536, 70000, 1000000};
+    size_t size = sizes[_i];
+    h5store_array bytes = box_array(size, 1);
+    char *text = malloc(size + 2), *read;
+    h5store_item_spec spec = {"m/f", "k", bytes.data, size, text, NULL, 0};
+    h5store_batch *batch = box_begin(store);
+
+    /* A text of no bytes is no metadata; so the shortest has one. */
+    memset(text, 'x', size + 1);
+    if (size > 2)
+        memcpy(text + size - 2, "\xc3\xa4", 2); /* two bytes of UTF-8 */
+    text[size > 0 ? size : 1] = '\0';
+    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
+    BOX_OK(h5store_batch_set_source(batch, "m/f", text, &box_err));
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    for (int round = 0; round < 2; round++) {
+        box_expect_item(store, "m/f", "k", bytes.data, size, text, 0);
+        BOX_OK(h5store_get_source(store, "m/f", &read, &box_err));
+        ck_assert_str_eq(read, text);
+        free(read);
+        box_close(store);
+        store = box_open(0);
+    }
+    batch = box_begin(store);
+    BOX_OK(h5store_batch_set_metadata(batch, "m/f", "k", "{}", &box_err));
+    BOX_OK(h5store_batch_set_source(batch, "m/f", "short", &box_err));
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    box_expect_item(store, "m/f", "k", bytes.data, size, "{}", 0);
+    BOX_OK(h5store_get_source(store, "m/f", &read, &box_err));
+    ck_assert_str_eq(read, "short");
+    free(read);
+    free(text);
+    box_free(&bytes);
+}
+END_TEST
+
+START_TEST(source_belongs_to_its_collection)
+{
+    h5store_batch *batch = box_begin(store);
+    char *text = NULL;
+
+    BOX_FAILS(H5STORE_E_NOT_FOUND, h5store_get_source(store, "m/f", &text, &box_err));
+    BOX_OK(h5store_batch_set_source(batch, "m/f", NULL, &box_err));
+    BOX_OK(h5store_batch_set_source(batch, "m/g", "", &box_err));
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    BOX_FAILS(H5STORE_E_NOT_FOUND, h5store_get_source(store, "m/f", &text, &box_err));
+    BOX_FAILS(H5STORE_E_NOT_FOUND, h5store_get_source(store, "m", &text, &box_err));
+    ck_assert_ptr_null(text);
+    BOX_OK(h5store_get_source(store, "m/g", &text, &box_err));
+    ck_assert_str_eq(text, "");
+    free(text);
+    batch = box_begin(store);
+    BOX_OK(h5store_batch_set_source(batch, "m/f", "one", &box_err));
+    BOX_OK(h5store_batch_set_source(batch, "m/f", NULL, &box_err)); /* leaves it */
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    BOX_OK(h5store_get_source(store, "m/f", &text, &box_err));
+    ck_assert_str_eq(text, "one");
+    free(text);
+}
+END_TEST
+
+START_TEST(collection_goes_with_all_below_it)
+{
+    box_set(store, "a", "k", 1000, 1);
+    box_set(store, "a/b", "k", 1000, 2);
+    box_set(store, "a/b/c", "k", 1000, 3);
+    box_set(store, "ab", "k", 1000, 4);
+    box_remove(store, "a/b", NULL);
+    ck_assert(box_has_item(store, "a", "k") && !box_has_item(store, "a/b", "k") &&
+              !box_has_item(store, "a/b/c", "k"));
+    ck_assert_uint_eq(box_totals(store).blobs, 2);
+    box_remove(store, "a", NULL);
+    ck_assert(!box_has_item(store, "a", "k") && box_has_item(store, "ab", "k"));
+    box_remove(store, NULL, NULL);
+    ck_assert_uint_eq(box_totals(store).items, 0);
+    ck_assert_uint_eq(box_totals(store).blobs, 0);
+    box_set(store, "a/b", "k", 1000, 2);
+    ck_assert(box_has_item(store, "a/b", "k"));
+}
+END_TEST
+
 Suite *
 item_suite(void)
 {
     Suite *suite = suite_create("item");
     TCase *names = tcase_create("names");
     TCase *stored = tcase_create("stored");
+    TCase *held = tcase_create("held");
 
     tcase_add_test(names, path_is_as_the_format_says);
     tcase_add_test(names, names_are_told_apart_and_come_back);
@@ -241,7 +440,17 @@ item_suite(void)
     tcase_add_test(stored, odd_names_are_kept_apart);
     tcase_add_loop_test(stored, longest_names_work, 0, 2);
     tcase_add_test(stored, items_are_spread_over_groups);
+    tcase_add_checked_fixture(held, setup, teardown);
+    tcase_set_timeout(held, 60);
+    tcase_add_test(held, item_is_replaced_as_a_whole);
+    tcase_add_test(held, changes_are_made_in_their_order);
+    tcase_add_test(held, same_blob_may_be_linked_more_than_once);
+    tcase_add_test(held, thousands_of_links_keep_their_order);
+    tcase_add_loop_test(held, large_output_metadata_and_source_come_back, 0, 9);
+    tcase_add_test(held, source_belongs_to_its_collection);
+    tcase_add_test(held, collection_goes_with_all_below_it);
     suite_add_tcase(suite, names);
     suite_add_tcase(suite, stored);
+    suite_add_tcase(suite, held);
     return suite;
 }

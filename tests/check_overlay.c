@@ -58,14 +58,19 @@ END_TEST
 static uint64_t
 number_of(unsigned index)
 {
-    return index % 3 == 0 ? index : index % 3 == 1 ? (uint64_t)index << 40 : UINT64_MAX / 256 - index;
+    return index % 3 == 0   ? index
+           : index % 3 == 1 ? (uint64_t)index << 40
+                            : UINT64_MAX / 256 - index;
 }
 
 /* A random sequence of set, drop, clear and merge, with a plain table beside it. */
 START_TEST(overlay_agrees_with_a_plain_table)
 {
     hs_overlay overlay = {0}, other = {0};
-    struct { unsigned version; uint64_t sequence; } model[PAGES] = {{0, 0}};
+    struct {
+        unsigned version;
+        uint64_t sequence;
+    } model[PAGES] = {{0, 0}};
     uint64_t state = 1, sets = 0, drops = 0, merges = 0, clears = 0;
 
     for (unsigned step = 1; step <= 8000; step++) {

@@ -53,13 +53,12 @@ START_TEST(missing_arguments_are_refused)
     BOX_FAILS(H5STORE_E_NOT_FOUND, h5store_blob_open(store, &none, &other, &box_err));
     ck_assert_ptr_nonnull(strstr(box_err.message, box_path()));
     ck_assert_ptr_nonnull(strstr(box_err.message, "0700000000"));
-    BOX_FAILS(H5STORE_E_INVALID, h5store_blob_read(NULL, bytes, 5000, H5STORE_CHECK_FAST,
-                                                   &box_err));
-    BOX_FAILS(H5STORE_E_INVALID, h5store_blob_read(blob, NULL, 5000, H5STORE_CHECK_FAST,
-                                                   &box_err));
+    BOX_FAILS(H5STORE_E_INVALID,
+              h5store_blob_read(NULL, bytes, 5000, H5STORE_CHECK_FAST, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, h5store_blob_read(blob, NULL, 5000, H5STORE_CHECK_FAST, &box_err));
     for (int size = 4999; size <= 5001; size += 2)
-        BOX_FAILS(H5STORE_E_INVALID, h5store_blob_read(blob, bytes, (size_t)size,
-                                                       H5STORE_CHECK_FAST, &box_err));
+        BOX_FAILS(H5STORE_E_INVALID,
+                  h5store_blob_read(blob, bytes, (size_t)size, H5STORE_CHECK_FAST, &box_err));
     BOX_FAILS(H5STORE_E_INVALID, h5store_blob_read(blob, bytes, 5000, (h5store_check)3, &box_err));
     BOX_FAILS(H5STORE_E_INVALID, h5store_blob_map(NULL, &data, &box_err));
     BOX_FAILS(H5STORE_E_INVALID, h5store_blob_map(blob, NULL, &box_err));
@@ -94,7 +93,8 @@ START_TEST(offset_is_where_the_bytes_are)
     box_write(fixture_path("expected"), array.data, SIZE);
     ck_assert_int_eq(box_run("tail -c +%llu '%s' | head -c %u | cmp - '%s'",
                              (unsigned long long)offset + 1, box_path(), SIZE,
-                             fixture_path("expected")), 0);
+                             fixture_path("expected")),
+                     0);
     box_free(&array);
 }
 END_TEST
@@ -222,8 +222,8 @@ START_TEST(mark_survives_closing)
     h5store_blob *blob = open_blob(store, &id);
 
     box_flip(box_path(), box_offset(store, &id));
-    BOX_FAILS(H5STORE_E_DAMAGED, h5store_blob_read(blob, bytes, 5000, H5STORE_CHECK_FAST,
-                                                   &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED,
+              h5store_blob_read(blob, bytes, 5000, H5STORE_CHECK_FAST, &box_err));
     h5store_blob_close(blob);
     box_close(store);
     ck_assert_int_eq(box_run("h5dump -A '%s' | grep -q damaged", box_path()), 0);
@@ -257,8 +257,7 @@ START_TEST(damaged_inline_array_is_mended)
     H5Fclose(file);
     store = box_open(0);
     blob = open_blob(store, &id);
-    BOX_FAILS(H5STORE_E_DAMAGED, h5store_blob_read(blob, bytes, 300, H5STORE_CHECK_FAST,
-                                                   &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED, h5store_blob_read(blob, bytes, 300, H5STORE_CHECK_FAST, &box_err));
     h5store_blob_close(blob);
     ck_assert_uint_gt(box_verify(store), 0);
     box_put(store, 300, 1, &code);
@@ -277,10 +276,10 @@ START_TEST(file_that_lost_its_end_is_noticed)
     const void *data;
 
     ck_assert_int_eq(truncate(box_path(), (off_t)box_offset(store, &id) + 1000000), 0);
-    BOX_FAILS(H5STORE_E_DAMAGED, h5store_blob_read(blob, bytes, SIZE, H5STORE_CHECK_NEVER,
-                                                   &box_err));
-    BOX_FAILS(H5STORE_E_DAMAGED, h5store_blob_read(blob, bytes, SIZE, H5STORE_CHECK_FAST,
-                                                   &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED,
+              h5store_blob_read(blob, bytes, SIZE, H5STORE_CHECK_NEVER, &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED,
+              h5store_blob_read(blob, bytes, SIZE, H5STORE_CHECK_FAST, &box_err));
     BOX_FAILS(H5STORE_E_DAMAGED, h5store_blob_map(blob, &data, &box_err));
     h5store_blob_close(blob);
     free(bytes);

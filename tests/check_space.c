@@ -128,9 +128,9 @@ START_TEST(damaged_stamp_is_noticed)
 
         flip(STAMP + i);
         rc = hs_stamp_read(&pager, &read, &err);
-        ck_assert_int_eq(rc, i < 8               ? H5STORE_E_NOT_A_STORE
+        ck_assert_int_eq(rc, i < 8              ? H5STORE_E_NOT_A_STORE
                              : i >= 8 && i < 12 ? H5STORE_E_VERSION
-                                                 : H5STORE_E_DAMAGED);
+                                                : H5STORE_E_DAMAGED);
         flip(STAMP + i);
     }
     ck_assert_uint_eq(tried, HS_PAGE_SIZE);
@@ -196,7 +196,7 @@ START_TEST(free_neighbours_join)
     ck_assert_uint_eq(space.count, 1);
     ck_assert_uint_eq(space.slots[0].extent.address, piece[0].address);
     ck_assert_uint_eq(space.slots[0].extent.length, 5 * HS_SPACE_UNIT);
-    ck_assert(!hs_space_free(&space, piece[3]));    /* is not loose any more */
+    ck_assert(!hs_space_free(&space, piece[3])); /* is not loose any more */
     ck_assert(!hs_space_tighten(&space, piece[3]));
 }
 END_TEST
@@ -260,8 +260,8 @@ START_TEST(adjacent_arenas_waste_nothing)
         ck_assert_int_eq(hs_space_metadata(&space, &pager, 1000, &address, &err), H5STORE_OK);
         ck_assert(i == 0 || address == last + 1000);
     }
-    ck_assert_uint_eq(space.eoa, HS_SPACE_START +
-                                     (total + HS_ARENA_SIZE - 1) / HS_ARENA_SIZE * HS_ARENA_SIZE);
+    ck_assert_uint_eq(space.eoa,
+                      HS_SPACE_START + (total + HS_ARENA_SIZE - 1) / HS_ARENA_SIZE * HS_ARENA_SIZE);
 }
 END_TEST
 
@@ -485,7 +485,10 @@ END_TEST
 /* Values that contradict each other under a sum that is right. */
 START_TEST(impossible_header_is_noticed)
 {
-    static const struct { unsigned at; uint64_t value; } wrong[] = {
+    static const struct {
+        unsigned at;
+        uint64_t value;
+    } wrong[] = {
         {16, 1 << 20},           /* arena next behind its end */
         {24, UINT64_MAX},        /* arena end beyond the EOA */
         {32, 0},                 /* table in the fixed part */
@@ -516,8 +519,13 @@ END_TEST
 START_TEST(impossible_slot_is_noticed)
 {
     static const uint64_t wrong[][2] = {
-        {0, 4096}, {8193, 4096}, {8192, 0}, {8192, 100}, {8192, UINT64_C(1) << 62},
-        {UINT64_MAX - 4095, 8192}, {UINT64_C(1) << 40, 4096},
+        {0, 4096},
+        {8193, 4096},
+        {8192, 0},
+        {8192, 100},
+        {8192, UINT64_C(1) << 62},
+        {UINT64_MAX - 4095, 8192},
+        {UINT64_C(1) << 40, 4096},
     };
     uint8_t bytes[16];
 

@@ -57,12 +57,17 @@ START_TEST(options_out_of_range_are_refused)
 {
     h5store_options options;
     h5store *store;
-    const struct { unsigned flags; int durability; double timeout; int threads; } wrong[] = {
-        {4, 0, 1, 0},          {H5STORE_CREATE | H5STORE_READ_ONLY, 0, 1, 0},
-        {1, 2, 1, 0},          {1, -1, 1, 0},
-        {1, 0, -0.1, 0},       {1, 0, (double)NAN, 0},
-        {1, 0, HUGE_VAL, 0},   {1, 0, 1e300, 0},
-        {1, 0, 1, -1},         {1, 0, 1, 1000000},
+    const struct {
+        unsigned flags;
+        int durability;
+        double timeout;
+        int threads;
+    } wrong[] = {
+        {4, 0, 1, 0},        {H5STORE_CREATE | H5STORE_READ_ONLY, 0, 1, 0},
+        {1, 2, 1, 0},        {1, -1, 1, 0},
+        {1, 0, -0.1, 0},     {1, 0, (double)NAN, 0},
+        {1, 0, HUGE_VAL, 0}, {1, 0, 1e300, 0},
+        {1, 0, 1, -1},       {1, 0, 1, 1000000},
     };
 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -180,8 +185,8 @@ START_TEST(foreign_file_is_refused_and_left_alone)
         break;
     case 4: /* ours, repacked by a stock tool: the contents, but not the space table */
         box_make();
-        ck_assert_int_eq(box_run("mv '%s' '%s' && h5repack '%s' '%s'", box_path(), copy, copy,
-                                 box_path()), 0);
+        ck_assert_int_eq(
+            box_run("mv '%s' '%s' && h5repack '%s' '%s'", box_path(), copy, copy, box_path()), 0);
         break;
     default: /* the signature alone */
         box_write(box_path(), "\x89HDF\r\n\x1a\n", 8);
@@ -193,8 +198,8 @@ START_TEST(foreign_file_is_refused_and_left_alone)
         ck_assert_ptr_nonnull(strstr(box_err.message, box_path()));
     }
     ck_assert_int_eq(box_size(box_log_path()), -1);
-    ck_assert_int_eq(box_run("cmp '%s' '%s' && [ ! '%s' -nt '%s' ]", box_path(), copy, box_path(),
-                             copy), 0);
+    ck_assert_int_eq(
+        box_run("cmp '%s' '%s' && [ ! '%s' -nt '%s' ]", box_path(), copy, box_path(), copy), 0);
 }
 END_TEST
 
@@ -294,10 +299,9 @@ START_TEST(read_only_folder_can_be_read)
     bool bound;
 
     box_close(store);
-    bound = geteuid() == 0
-                ? box_run("mount --bind '%s' '%s' && mount -o remount,bind,ro '%s'",
-                          fixture_folder(), fixture_folder(), fixture_folder()) == 0
-                : box_run("chmod a-w '%s' '%s'", fixture_folder(), box_path()) == 0;
+    bound = geteuid() == 0 ? box_run("mount --bind '%s' '%s' && mount -o remount,bind,ro '%s'",
+                                     fixture_folder(), fixture_folder(), fixture_folder()) == 0
+                           : box_run("chmod a-w '%s' '%s'", fixture_folder(), box_path()) == 0;
     if (bound) {
         ck_assert_int_eq(try_open(box_path(), 0), H5STORE_E_READ_ONLY);
         ck_assert_int_eq(try_open(fixture_path("new.h5"), H5STORE_CREATE), H5STORE_E_READ_ONLY);
@@ -349,8 +353,8 @@ use_inherited(child *parent, void *context)
     BOX_FAILS(H5STORE_E_FORKED, h5store_batch_put(f->batch, &array, &id, &box_err));
     BOX_FAILS(H5STORE_E_FORKED, h5store_batch_remove(f->batch, "m", "k", &box_err));
     BOX_FAILS(H5STORE_E_FORKED, h5store_blob_open(f->store, &f->id, &blob, &box_err));
-    BOX_FAILS(H5STORE_E_FORKED, h5store_blob_read(f->blob, bytes, 5000, H5STORE_CHECK_FAST,
-                                                  &box_err));
+    BOX_FAILS(H5STORE_E_FORKED,
+              h5store_blob_read(f->blob, bytes, 5000, H5STORE_CHECK_FAST, &box_err));
     BOX_FAILS(H5STORE_E_FORKED, h5store_blob_map(f->blob, &data, &box_err));
     BOX_FAILS(H5STORE_E_FORKED, h5store_item_has(f->store, "m", "k", &box_err));
     BOX_FAILS(H5STORE_E_FORKED, h5store_item_open(f->store, "m", "k", &item, &box_err));

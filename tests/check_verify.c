@@ -209,8 +209,8 @@ START_TEST(stray_member_of_blobs_is_found)
     hid_t file = open_stock(), links = H5Pcreate(H5P_LINK_CREATE);
 
     H5Pset_create_intermediate_group(links, 1);
-    ck_assert_int_ge(H5Lcreate_hard(file, blob_path, file, "/blobs/00/stranger", links,
-                                    H5P_DEFAULT), 0);
+    ck_assert_int_ge(
+        H5Lcreate_hard(file, blob_path, file, "/blobs/00/stranger", links, H5P_DEFAULT), 0);
     H5Pclose(links);
     H5Fclose(file);
     expect(H5STORE_V_BLOB_META, "/blobs/");

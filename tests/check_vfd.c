@@ -103,7 +103,8 @@ write_out(void)
     ck_assert_int_eq(hs_overlay_sorted(&pager.pending, &pages, &err), H5STORE_OK);
     for (size_t i = 0; i < pager.pending.count; i++)
         ck_assert_int_eq(hs_os_pwrite(pager.fd, pager.path, pages[i]->bytes, HS_PAGE_SIZE,
-                                      pages[i]->number * HS_PAGE_SIZE, &err), H5STORE_OK);
+                                      pages[i]->number * HS_PAGE_SIZE, &err),
+                         H5STORE_OK);
     free(pages);
     ck_assert_int_eq(ftruncate(pager.fd, (off_t)space.eoa), 0);
     hs_overlay_clear(&pager.pending);
@@ -226,8 +227,9 @@ START_TEST(announced_raw_data_is_placed)
         for (int j = 0; j < 50; j++)
             numbers[i][j] = i * j;
     ck_assert_int_eq(hs_space_take(&space, sizeof numbers, &host.raw, &reused, &err), H5STORE_OK);
-    ck_assert_int_eq(hs_os_pwrite(pager.fd, pager.path, numbers, sizeof numbers, host.raw.address,
-                                  &err), H5STORE_OK);
+    ck_assert_int_eq(
+        hs_os_pwrite(pager.fd, pager.path, numbers, sizeof numbers, host.raw.address, &err),
+        H5STORE_OK);
     host.raw_size = sizeof numbers;
     H5Pset_chunk(plist, 2, chunk);
     H5Pset_alloc_time(plist, H5D_ALLOC_TIME_EARLY);

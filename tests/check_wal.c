@@ -345,6 +345,21 @@ START_TEST(stale_bytes_are_the_end)
 }
 END_TEST
 
+/* The log of another container, or of an earlier life of this one: right in all but the epoch. */
+START_TEST(record_of_another_epoch_is_the_end)
+{
+    append(1, 0, 0);
+    writer.header.epoch++;
+    ck_assert_int_eq(hs_wal_write_header(&writer, &err), H5STORE_OK);
+    start_reading(&reader);
+    expect_end(&reader);
+    writer.header.epoch--;
+    ck_assert_int_eq(hs_wal_write_header(&writer, &err), H5STORE_OK);
+    start_reading(&reader);
+    expect_record(&reader, 1, 1, 0, 0);
+}
+END_TEST
+
 /* A record of the right epoch and place, but not the next number: a copy of an older one. */
 START_TEST(repeated_record_is_the_end)
 {
@@ -364,7 +379,10 @@ END_TEST
 /* A header with a right sum that claims a body which cannot be. */
 START_TEST(impossible_body_is_the_end)
 {
-    static const struct { unsigned at; uint64_t value; } wrong[] = {
+    static const struct {
+        unsigned at;
+        uint64_t value;
+    } wrong[] = {
         {40, UINT64_MAX}, {40, 0}, {40, UINT64_C(1) << 63}, {28, UINT32_MAX}, {32, UINT32_MAX},
     };
     uint8_t head[64], copy[64];
@@ -475,6 +493,7 @@ wal_suite(void)
     tcase_add_test(records, torn_tail_is_the_end);
     tcase_add_test(records, flipped_byte_is_the_end);
     tcase_add_test(records, stale_bytes_are_the_end);
+    tcase_add_test(records, record_of_another_epoch_is_the_end);
     tcase_add_test(records, repeated_record_is_the_end);
     tcase_add_test(records, impossible_body_is_the_end);
     tcase_add_checked_fixture(over, setup, teardown);

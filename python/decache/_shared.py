@@ -75,6 +75,8 @@ class SharedStore:
             logger.info("opening %s again: %s", self.path, error)
             self.drop(handle)
             handle = self.handle()
+            if isinstance(error, _h5store.ChangedError) and not handle.told:
+                warn(f"The cache {self.path} is opened anew: {error}")
             result = action(handle)
         self._tell(handle)
         return result

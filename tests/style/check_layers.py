@@ -4,7 +4,7 @@
 
 Run by ``make check`` with `top_srcdir`, `top_builddir` and `NM` set, after everything was
 built. Each check is a generator of complaints that starts with ``path:line:`` where there
-is a line; HACKING.md, "Layers and names", has the rules and their reasons. A check that
+is a line; HACKING.md, "Rooms" and "Style", has the rules and their reasons. A check that
 looked at nothing is itself a failure, so that none can rot unnoticed.
 """
 

@@ -215,6 +215,66 @@ box_remove(h5store *store, const char *collection, const char *key)
     BOX_OK(h5store_batch_commit(batch, &box_err));
 }
 
+h5store_batch *
+box_begin(h5store *store)
+{
+    h5store_batch *batch;
+
+    BOX_OK(h5store_batch_begin(store, &batch, &box_err));
+    return batch;
+}
+
+h5store_id
+box_put_in(h5store_batch *batch, size_t size, unsigned seed, int expected)
+{
+    h5store_array array = box_array(size, seed);
+    h5store_id id;
+
+    BOX_ASSERT(BOX_OK(h5store_batch_put(batch, &array, &id, &box_err)) == expected);
+    box_free(&array);
+    return id;
+}
+
+void
+box_set_in(h5store_batch *batch, const char *collection, const char *key, const h5store_id *ids,
+           size_t count)
+{
+    h5store_item_spec spec = {collection, key, "out", 3, "{}", ids, count};
+
+    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
+}
+
+bool
+box_has_item(h5store *store, const char *collection, const char *key)
+{
+    int rc = h5store_item_has(store, collection, key, &box_err);
+
+    BOX_ASSERT(rc == H5STORE_OK || rc == H5STORE_E_NOT_FOUND);
+    return rc == H5STORE_OK;
+}
+
+void
+box_expect_item(h5store *store, const char *collection, const char *key, const void *output,
+                size_t size, const char *metadata, size_t links)
+{
+    h5store_item *item;
+    const void *bytes;
+    size_t length;
+    char *text;
+
+    BOX_OK(h5store_item_open(store, collection, key, &item, &box_err));
+    bytes = h5store_item_output(item, &length);
+    BOX_ASSERT(length == size && memcmp(bytes, output, size) == 0);
+    BOX_ASSERT(strcmp(h5store_item_metadata(item), metadata) == 0);
+    BOX_ASSERT(h5store_item_link_count(item) == links);
+    BOX_ASSERT(h5store_item_blob(item, links) == NULL);
+    BOX_ASSERT(h5store_item_blob(item, SIZE_MAX) == NULL);
+    h5store_item_close(item);
+    BOX_OK(h5store_item_get_metadata(store, collection, key, &text, &box_err));
+    BOX_ASSERT(strcmp(text, metadata) == 0);
+    free(text);
+}
+
 void
 box_expect(h5store_blob *blob, size_t size, unsigned seed)
 {

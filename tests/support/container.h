@@ -65,6 +65,17 @@ h5store_id box_put(h5store *store, size_t size, unsigned seed, int *code);
 void box_set(h5store *store, const char *collection, const char *key, size_t size, unsigned seed);
 void box_remove(h5store *store, const char *collection, const char *key);
 
+/* The same in steps; @p expected is OK or EXISTS. */
+h5store_batch *box_begin(h5store *store);
+h5store_id box_put_in(h5store_batch *batch, size_t size, unsigned seed, int expected);
+void box_set_in(h5store_batch *batch, const char *collection, const char *key,
+                const h5store_id *ids, size_t count);
+
+/* Is the item there?  Is it exactly this? */
+bool box_has_item(h5store *store, const char *collection, const char *key);
+void box_expect_item(h5store *store, const char *collection, const char *key, const void *output,
+                     size_t size, const char *metadata, size_t links);
+
 /* Does the blob hold exactly that array?  Checked in full. */
 void box_expect(h5store_blob *blob, size_t size, unsigned seed);
 void box_expect_put(h5store *store, const h5store_id *id, size_t size, unsigned seed);

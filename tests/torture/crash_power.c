@@ -341,8 +341,10 @@ power_all_cuts(struct power_run *run, bool all, struct crash_counts *counts)
     calls = crashfs_record_calls(script);
     PROVE(crashfs_record_note(script, calls) == POWER_STEPS, "the script was not recorded");
     for (size_t n = 1; n <= calls; n++)
-        for (int i = 0; i < (all ? 14 : 4); i++) {
-            crashfs_loss loss = i < 2 ? (crashfs_loss)i : CRASHFS_LOSE_SOME;
+        for (int i = all ? 0 : 1; i < (all ? 14 : 3); i++) {
+            crashfs_loss loss = i == 0   ? CRASHFS_LOSE_NOTHING
+                                : i == 1 ? CRASHFS_LOSE_ALL
+                                         : CRASHFS_LOSE_SOME;
 
             crashfs_rebuild(script, run->base_folder, crash_folders.work, n, loss, &random);
             if (i == 2 && n % (all ? 12 : 60) == 30)
