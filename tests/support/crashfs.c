@@ -384,7 +384,8 @@ crashfs_record_begin(crashfs_record *record, const char *folder)
 {
     crashfs_arm(NULL, 0, 0);
     crashfs.record = record;
-    memset(record, 0, offsetof(crashfs_record, entries)); /* the rest is written before it is read */
+    memset(record, 0,
+           offsetof(crashfs_record, entries)); /* the rest is written before it is read */
     snprintf(record->folder, sizeof record->folder, "%s", folder);
     crashfs_list(folder, record->names, &record->name_count);
     for (size_t i = 0; i < record->name_count; i++)

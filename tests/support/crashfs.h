@@ -48,7 +48,7 @@ typedef enum crashfs_kind {
 /* What a run did; in memory shared with the parent. */
 typedef struct crashfs_log {
     uint64_t calls;
-    uint8_t kinds[CRASHFS_MOST_CALLS]; /* of each call, from 1 on */
+    uint8_t kinds[CRASHFS_MOST_CALLS];  /* of each call, from 1 on */
     uint32_t sizes[CRASHFS_MOST_CALLS]; /* of each pwrite */
 } crashfs_log;
 
@@ -88,7 +88,11 @@ uint64_t crashfs_record_note(const crashfs_record *record, size_t n);
 crashfs_kind crashfs_record_kind(const crashfs_record *record, size_t n);
 
 /* What becomes of that which was not synced. */
-typedef enum crashfs_loss { CRASHFS_LOSE_ALL, CRASHFS_LOSE_NOTHING, CRASHFS_LOSE_SOME } crashfs_loss;
+typedef enum crashfs_loss {
+    CRASHFS_LOSE_ALL,
+    CRASHFS_LOSE_NOTHING,
+    CRASHFS_LOSE_SOME
+} crashfs_loss;
 
 /*
  * The machine stops before call @p n: make in @p folder what is found when it wakes up,

@@ -3,8 +3,8 @@
  * See holdings.h.
  */
 #include "holdings.h"
-#include "scratch.h"
 #include "../../src/digest.h"
+#include "scratch.h"
 #include <hdf5.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +22,8 @@ holdings_release(holdings *s)
     memset(s, 0, sizeof *s);
 }
 
-static void holdings_add(holdings *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void holdings_add(holdings *s, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static void
 holdings_add(holdings *s, const char *format, ...)
@@ -131,15 +132,15 @@ holdings_count_link(struct holdings_counts *counts, const h5store_id *id)
 
 static void
 holdings_item_line(holdings *s, const char *path, const void *output, size_t size,
-                const char *metadata, const char *links)
+                   const char *metadata, const char *links)
 {
     holdings_add(s, "item %s output %016llx metadata %s links%s", path,
-              (unsigned long long)hs_sum64(output, size), metadata, links);
+                 (unsigned long long)hs_sum64(output, size), metadata, links);
 }
 
 static int
-holdings_read_item(h5store *store, holdings *s, struct holdings_counts *counts, const char *collection,
-                const char *key, h5store_err *err)
+holdings_read_item(h5store *store, holdings *s, struct holdings_counts *counts,
+                   const char *collection, const char *key, h5store_err *err)
 {
     char links[1200] = "", path[600], text[H5STORE_ID_TEXT_SIZE];
     h5store_item *item;
@@ -189,9 +190,8 @@ holdings_read_items(h5store *store, holdings *s, struct holdings_counts *counts,
     if (rc < 0)
         return rc;
     while (rc == 0 && (rc = h5store_item_cursor_next(cursor, &info, err)) == H5STORE_OK)
-        rc = info.key != NULL
-                 ? holdings_read_item(store, s, counts, info.collection, info.key, err)
-                 : holdings_read_source(store, s, info.collection, err);
+        rc = info.key != NULL ? holdings_read_item(store, s, counts, info.collection, info.key, err)
+                              : holdings_read_source(store, s, info.collection, err);
     h5store_item_cursor_close(cursor);
     return rc < 0 ? rc : 0;
 }
@@ -292,8 +292,7 @@ stock_numbers(hid_t object, const char *name, uint64_t *numbers, size_t room)
     hid_t space = attribute < 0 ? -1 : H5Aget_space(attribute);
     hssize_t count = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
 
-    if (count > (hssize_t)room ||
-        (count > 0 && H5Aread(attribute, H5T_NATIVE_UINT64, numbers) < 0))
+    if (count > (hssize_t)room || (count > 0 && H5Aread(attribute, H5T_NATIVE_UINT64, numbers) < 0))
         count = -1;
     if (space >= 0)
         H5Sclose(space);
@@ -355,8 +354,9 @@ stock_blob(hid_t group, const char *name, const H5L_info_t *info, void *context)
     free(order);
     free(bytes);
     if (strcmp(text, name) != 0)
-        return stock_fail(stock, name, text[0] == '\0' ? "the blob cannot be read"
-                                                       : "the bytes are not those of the name");
+        return stock_fail(stock, name,
+                          text[0] == '\0' ? "the blob cannot be read"
+                                          : "the bytes are not those of the name");
     return 0;
 }
 

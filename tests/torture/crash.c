@@ -308,8 +308,7 @@ try_run(void *context)
         rc = op->by_path(crash_folders.path, &err);
     } else {
         crashfs_arm(NULL, 0, 0);
-        PROVE(crash_open(crash_folders.path, H5STORE_CREATE, &store, &err) == 0, "%s",
-              err.message);
+        PROVE(crash_open(crash_folders.path, H5STORE_CREATE, &store, &err) == 0, "%s", err.message);
         crashfs_arm(try->log, try->stop, try->tear);
         rc = op->with_store(store, &err);
     }
@@ -416,8 +415,8 @@ crash_learn(struct crash_try *try, struct crash_states *states, struct crash_cou
     PROVE(states->last < CRASH_MOST_POINTS, "too many commits");
     for (int i = 1; i < states->last; i++)
         holdings_load(&states->states[i], try_point_path(i));
-    PROVE(crash_look_inside(false, damaged, &states->states[states->last], counts,
-                            try->op->name), "after");
+    PROVE(crash_look_inside(false, damaged, &states->states[states->last], counts, try->op->name),
+          "after");
 }
 
 /* One of many holes in a row, neither the first nor the last? */
@@ -431,8 +430,8 @@ crash_is_another_punch(const crashfs_log *log, uint64_t n)
 static void
 crash_operation(const crash_op *op, bool all, struct crash_counts *counts)
 {
-    struct crash_try try = {
-        op, scratch_shared(sizeof(crashfs_log)), scratch_shared(sizeof(int)), 0, 0};
+    struct crash_try try = {op, scratch_shared(sizeof(crashfs_log)), scratch_shared(sizeof(int)), 0,
+                            0};
     struct crash_states states;
     struct crash_counts before = *counts;
     crashfs_log clean;
@@ -519,12 +518,13 @@ main(int count, char **arguments)
         if (crash_is_chosen(crash_ops[op].name, count - i, arguments + i))
             crash_operation(&crash_ops[op], all, &counts);
     if (death) {
-        printf("crashes: %llu calls (%llu of them holes in a row, passed over), %llu crashes, %llu states before, %llu after; other HDF5 "
+        printf("crashes: %llu calls (%llu of them holes in a row, passed over), %llu crashes, %llu "
+               "states before, %llu after; other HDF5 "
                "programs: %llu read, %llu refused; %llu failures\n",
                (unsigned long long)counts.calls, (unsigned long long)counts.skipped,
-               (unsigned long long)counts.crashes, (unsigned long long)counts.before, (unsigned long long)counts.after,
-               (unsigned long long)counts.stock_read, (unsigned long long)counts.stock_refused,
-               (unsigned long long)counts.failures);
+               (unsigned long long)counts.crashes, (unsigned long long)counts.before,
+               (unsigned long long)counts.after, (unsigned long long)counts.stock_read,
+               (unsigned long long)counts.stock_refused, (unsigned long long)counts.failures);
         PROVE(counts.crashes > 0 && counts.after > 0, "nothing was done");
     }
     if (power)

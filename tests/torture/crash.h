@@ -20,7 +20,8 @@ struct crash_folders {
 extern struct crash_folders crash_folders;
 
 struct crash_counts {
-    uint64_t calls, skipped, crashes, looks, before, after, stock_read, stock_refused, notices, failures;
+    uint64_t calls, skipped, crashes, looks, before, after, stock_read, stock_refused, notices,
+        failures;
 };
 
 const char *crash_base_folder(crash_base base);

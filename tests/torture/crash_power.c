@@ -11,8 +11,8 @@
  *
  * and verify must find nothing.  The recovery is then cut short in the same way.
  */
-#include "crash.h"
 #include "../support/sample.h"
+#include "crash.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,15 @@
 
 /* ---- the script ------------------------------------------------------- */
 
-enum power_kind { POWER_SET, POWER_REMOVE, POWER_PUT, POWER_BIG, POWER_SAME, POWER_FLUSH, POWER_CLOSE };
+enum power_kind {
+    POWER_SET,
+    POWER_REMOVE,
+    POWER_PUT,
+    POWER_BIG,
+    POWER_SAME,
+    POWER_FLUSH,
+    POWER_CLOSE
+};
 
 struct power_step {
     enum power_kind kind;
@@ -40,13 +48,13 @@ static const char power_same_line[] = "item module/f/p ";
 /* Sets, replacements and removals, so that space is freed and taken again, with flushes
  * between; at the end the log is given up and a new one begun. */
 static const struct power_step power_script[] = {
-    {POWER_SET, "a", 100},  {POWER_SET, "b", 104},    {POWER_PUT, NULL, 110},
-    {POWER_SET, "a", 120},  {POWER_FLUSH, NULL, 0},   {POWER_REMOVE, "b", 0},
-    {POWER_SET, "c", 130},  {POWER_SET, "d", 134},    {POWER_REMOVE, "a", 0},
-    {POWER_SAME, "p", 130}, {POWER_BIG, "e", 140},  {POWER_SET, "c", 138},    {POWER_FLUSH, NULL, 0},
-    {POWER_SET, "c", 130},  {POWER_REMOVE, "first", 0}, {POWER_SET, "f", 150},
-    {POWER_CLOSE, NULL, 0}, {POWER_SET, "g", 160},    {POWER_REMOVE, "d", 0},
-    {POWER_SET, "h", 164},  {POWER_CLOSE, NULL, 0},
+    {POWER_SET, "a", 100},  {POWER_SET, "b", 104},  {POWER_PUT, NULL, 110},
+    {POWER_SET, "a", 120},  {POWER_FLUSH, NULL, 0}, {POWER_REMOVE, "b", 0},
+    {POWER_SET, "c", 130},  {POWER_SET, "d", 134},  {POWER_REMOVE, "a", 0},
+    {POWER_SAME, "p", 130}, {POWER_BIG, "e", 140},  {POWER_SET, "c", 138},
+    {POWER_FLUSH, NULL, 0}, {POWER_SET, "c", 130},  {POWER_REMOVE, "first", 0},
+    {POWER_SET, "f", 150},  {POWER_CLOSE, NULL, 0}, {POWER_SET, "g", 160},
+    {POWER_REMOVE, "d", 0}, {POWER_SET, "h", 164},  {POWER_CLOSE, NULL, 0},
 };
 #define POWER_STEPS (sizeof power_script / sizeof *power_script)
 
@@ -182,8 +190,7 @@ power_is_right(const holdings *held, const holdings *states, size_t acknowledged
     size_t last = acknowledged < POWER_STEPS ? acknowledged + 1 : acknowledged, first = 0;
 
     if (strict)
-        return holdings_equal(held, &states[acknowledged]) ||
-               holdings_equal(held, &states[last]);
+        return holdings_equal(held, &states[acknowledged]) || holdings_equal(held, &states[last]);
     for (size_t i = 1; i <= acknowledged; i++) {
         if (power_is_flush(i - 1))
             first = i;
