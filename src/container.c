@@ -403,6 +403,7 @@ hs_container_is_current(hs_container *c, bool *current, h5store_err *err)
         *current = (record.flags & HS_RECORD_REMOVAL) == 0;
     c->wal.tail = tail; /* what was only looked at is left for the next catch-up */
     c->wal.next_sequence = sequence;
+    c->wal.window_size = 0;
     return rc < 0 ? rc : H5STORE_OK;
 }
 
