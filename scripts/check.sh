@@ -11,7 +11,7 @@ run make-tests make -C build -j"$(nproc)" check TESTS=
 
 say "running all tests (build/*.log as they go)"
 status=0
-make -C build check >build/check.log 2>&1 </dev/null || status=$?
+make -C build -j"$(nproc)" check >build/check.log 2>&1 </dev/null || status=$?
 
 # The closing lines of each test, then the number of them.
 passed=0 failed=0 skipped=0

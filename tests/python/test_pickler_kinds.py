@@ -238,7 +238,7 @@ def with_info() -> WithInfo:
 
 
 def string_dtype() -> np.ndarray:
-    if not hasattr(np.dtypes, "StringDType"):
+    if not hasattr(getattr(np, "dtypes", None), "StringDType"):
         pytest.skip("this NumPy has no StringDType")
     return np.array(["a", "long " * 20] * 2000, np.dtypes.StringDType())
 

@@ -206,13 +206,21 @@ crashfs_open(const char *path, int flags, mode_t mode)
     return fd;
 }
 
+/* A write inside one sector is done or not: the kernel copies it in one go, and so does a disk. */
+static bool
+crashfs_may_tear(off_t offset, size_t size)
+{
+    return size > 0 && (uint64_t)offset / CRASHFS_SECTOR !=
+                           ((uint64_t)offset + size - 1) / CRASHFS_SECTOR;
+}
+
 static ssize_t
 crashfs_pwrite(int fd, const void *buffer, size_t size, off_t offset)
 {
     struct crashfs_entry *entry;
 
     if (crashfs_count(CRASHFS_PWRITE, size)) {
-        if (crashfs.tear > 0)
+        if (crashfs.tear > 0 && crashfs_may_tear(offset, size))
             (void)!pwrite(fd, buffer, crashfs.tear < size ? crashfs.tear : size, offset);
         crashfs_die();
     }

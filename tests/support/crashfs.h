@@ -42,7 +42,7 @@ typedef enum crashfs_kind {
     CRASHFS_NOTE
 } crashfs_kind;
 
-#define CRASHFS_SECTOR 512u
+#define CRASHFS_SECTOR 512u /* what is written as a whole or not at all */
 #define CRASHFS_MOST_CALLS 20000
 
 /* What a run did; in memory shared with the parent. */
@@ -54,8 +54,8 @@ typedef struct crashfs_log {
 
 /*
  * Put the table in use and begin to count, into @p log (which may be NULL).  Before call
- * @p stop (0: never) the process kills itself, as SIGKILL does; if that call is a pwrite,
- * after @p tear of its bytes.
+ * @p stop (0: never) the process kills itself, as SIGKILL does; if that call is a pwrite of
+ * more than one sector, after @p tear of its bytes.
  */
 void crashfs_arm(crashfs_log *log, uint64_t stop, size_t tear);
 
