@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import runpy
 import subprocess
 
@@ -68,6 +69,13 @@ def test_every_test_in_c_is_in_the_list():
     listed = SETUP["make_list"]("check_sources") + SETUP["make_list"]("support_sources")
     lying = lying_in("tests", ".c", ".h") | lying_in("tests/support", ".c", ".h")
     assert sorted(listed) == sorted(lying)
+
+
+def test_every_suite_is_run():
+    """A suite that is compiled but not named in suites.h would pass by never running."""
+    named = set(re.findall(r"X\((\w+)\)", (TOP / "tests/suites.h").read_text()))
+    lying = {path.stem.removeprefix("check_") for path in (TOP / "tests").glob("check_*.c")}
+    assert named == lying - {"main"} and len(named) > 20
 
 
 @needs_make
