@@ -200,7 +200,10 @@ checkpoint_second_step(hs_container *c, struct checkpoint_point *point, h5store_
             rc = hs_fail(err, H5STORE_E_BUSY, 0,
                          "another HDF5 program has container '%s' open, so that the newest "
                          "results stay in the log for now; nothing is lost", c->path);
+        /* Another program may have written between catching up and the lock. */
         if (rc == H5STORE_OK)
+            rc = container_catch_up(c, err);
+        if (rc == H5STORE_OK && !c->foreign)
             rc = checkpoint_apply(c, err);
         if (granted)
             (void)hs_os_flock(c->fd, c->path, LOCK_UN, &granted, NULL);
