@@ -118,7 +118,6 @@ H5_CLOSER(space, H5Sclose)
 H5_CLOSER(type, H5Tclose)
 H5_CLOSER(attribute, H5Aclose)
 H5_CLOSER(plist, H5Pclose)
-H5_CLOSER(object, H5Oclose)
 
 /* Create an attribute, in place of one of that name, and write it. */
 static int
@@ -160,18 +159,6 @@ hs_h5_write_u64(hid_t object, const char *name, const uint64_t *values, size_t c
     if (space < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe attribute '%s'", name);
     return h5_write_attribute(object, name, H5T_STD_U64LE, space, count ? values : NULL, err);
-}
-
-int
-hs_h5_write_bytes(hid_t object, const char *name, const void *bytes, size_t size,
-                  h5store_err *err)
-{
-    hsize_t dims = size;
-    HS_CLEANUP(hs_h5_close_space) hid_t space = H5Screate_simple(1, &dims, NULL);
-
-    if (space < 0)
-        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe attribute '%s'", name);
-    return h5_write_attribute(object, name, H5T_STD_U8LE, space, size ? bytes : NULL, err);
 }
 
 int

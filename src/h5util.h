@@ -39,14 +39,11 @@ void hs_h5_close_space(hid_t *id);
 void hs_h5_close_type(hid_t *id);
 void hs_h5_close_attribute(hid_t *id);
 void hs_h5_close_plist(hid_t *id);
-void hs_h5_close_object(hid_t *id);
 
 /* Small attributes.  Writing creates, or replaces one of the same type. */
 int hs_h5_write_text(hid_t object, const char *name, const char *text, h5store_err *err);
 int hs_h5_write_u64(hid_t object, const char *name, const uint64_t *values, size_t count,
                     bool scalar, h5store_err *err);
-int hs_h5_write_bytes(hid_t object, const char *name, const void *bytes, size_t size,
-                      h5store_err *err);
 
 /*
  * Reading trusts nothing: DAMAGED when the attribute is missing, of another type, or
