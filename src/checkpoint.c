@@ -9,6 +9,7 @@
  *      what the superblock will be; fdatasync that and what
  *      came since 1; write the superblock with the mark;
  *      write all pages but page 0; write page 0, without the mark;
+ *      cut off what lies behind the end that it states;
  *      note in the log's header: applied so far, the new sum
  *   3  fdatasync the file                                           -
  *   4  give up the records that step 2 applied                      m W R
@@ -20,6 +21,10 @@
  * since it is what makes the new state visible and takes the mark away; a page of 256 bytes
  * lies in one disk sector.  The records stay until the file is synced.  The long syncs, 1
  * and 3, hold no lock (I5); what step 2 syncs is what came in between.
+ *
+ * Every extent that anybody writes to lies below the EOA of the newest record, since space is
+ * handed out by records; so the length can be set to it.  Who reserves blocks for an extent
+ * lengthens the file at most to there.
  *
  * F is asked for without waiting.  When a stock program has the file open, nothing is
  * applied; the log grows, and keeps everything.
@@ -71,8 +76,20 @@ checkpoint_lengthen(hs_container *c, h5store_err *err)
     struct stat status;
     int rc = hs_os_fstat(c->fd, c->path, &status, err);
 
-    /* Every extent anybody writes to lies below the EOA, so this cuts nothing off. */
     if (rc == H5STORE_OK && (uint64_t)status.st_size < c->space.eoa)
+        rc = hs_os_truncate(c->fd, c->path, c->space.eoa, err);
+    return rc;
+}
+
+/* After the superblock has the new end.  A killed process leaves the file longer than that, as
+ * any HDF5 program may find it. */
+static int
+checkpoint_shorten(hs_container *c, h5store_err *err)
+{
+    struct stat status;
+    int rc = hs_os_fstat(c->fd, c->path, &status, err);
+
+    if (rc == H5STORE_OK && (uint64_t)status.st_size > c->space.eoa)
         rc = hs_os_truncate(c->fd, c->path, c->space.eoa, err);
     return rc;
 }
@@ -115,7 +132,7 @@ checkpoint_apply(hs_container *c, h5store_err *err)
         rc = checkpoint_lengthen(c, err);
     if (rc < 0)
         return rc;
-    c->space.eoa = hs_max(c->space.eoa, c->file_eoa);
+    c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     hs_superblock_set_eoa(fresh, c->space.eoa);
     rc = checkpoint_announce(c, old, fresh, err);
     if (rc == H5STORE_OK && hs_superblock_inspect(old) == HS_SUPERBLOCK_GOOD)
@@ -124,6 +141,8 @@ checkpoint_apply(hs_container *c, h5store_err *err)
         rc = checkpoint_write_pages(c, pages, c->pager.committed.count, err);
     if (rc == H5STORE_OK)
         rc = checkpoint_write_superblock(c, fresh, false, err);
+    if (rc == H5STORE_OK)
+        rc = checkpoint_shorten(c, err);
     if (rc < 0)
         return hs_prefix(err, rc, "the log of '%s' could not be applied and keeps everything",
                          c->path);

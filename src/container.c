@@ -162,27 +162,40 @@ container_read_records(hs_container *c, h5store_err *err)
     return rc < 0 ? rc : H5STORE_OK;
 }
 
+/*
+ * The end of what another program allocated: the superblock of the file says more than the
+ * space header beside it, which only we write.  Else 0.
+ */
+static uint64_t
+container_foreign_eoa(const uint8_t bytes[HS_SPACE_HEAD_SIZE])
+{
+    uint64_t ours, theirs;
+
+    if (hs_superblock_inspect(bytes) != HS_SUPERBLOCK_GOOD || !hs_space_peek_eoa(bytes, &ours))
+        return 0;
+    theirs = hs_round_up(hs_superblock_eoa(bytes), HS_SPACE_UNIT);
+    return theirs > ours ? theirs : 0;
+}
+
 /* Is the superblock in the file one that we left there? */
 static int
 container_check_superblock(hs_container *c, h5store_err *err)
 {
-    uint8_t bytes[HS_SUPERBLOCK_SIZE];
+    uint8_t bytes[HS_SPACE_HEAD_SIZE];
     int rc = hs_os_pread(c->fd, c->path, bytes, sizeof bytes, 0, NULL, err);
 
     if (rc < 0)
         return rc;
     c->foreign = false; /* somebody else may have adopted it */
-    c->file_eoa = 0;
-    if (hs_superblock_inspect(bytes) == HS_SUPERBLOCK_GOOD)
-        c->file_eoa = hs_round_up(hs_superblock_eoa(bytes), HS_SPACE_UNIT);
-    if (hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum)
+    c->foreign_eoa = container_foreign_eoa(bytes);
+    if (hs_sum64(bytes, HS_SUPERBLOCK_SIZE) == c->wal.header.superblock_sum)
         return H5STORE_OK;
     /* A process was killed while it applied: the old one with the mark, the new one that it
      * had announced, or a torn one; the log has the pages to do it again. */
     if (hs_superblock_inspect(bytes) == HS_SUPERBLOCK_GOOD) {
         hs_superblock_set_mark(bytes, false);
-        if (hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum ||
-            hs_sum64(bytes, sizeof bytes) == c->wal.header.applying_sum)
+        if (hs_sum64(bytes, HS_SUPERBLOCK_SIZE) == c->wal.header.superblock_sum ||
+            hs_sum64(bytes, HS_SUPERBLOCK_SIZE) == c->wal.header.applying_sum)
             return H5STORE_OK;
     } else if (hs_overlay_find(&c->pager.committed, 0) != NULL) {
         return H5STORE_OK;
@@ -332,8 +345,7 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
         rc = hs_h5_need_memory(err);
     if (rc < 0)
         return rc;
-    /* Another program may have allocated at the end of the file. */
-    c->space.eoa = hs_max(c->space.eoa, c->file_eoa);
+    c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     c->scope = scope;
     c->scope_hdf5 = file != NULL;
     c->pager.in_transaction = scope == SCOPE_WRITE;
@@ -615,6 +627,17 @@ hs_container_pin_exclusive(hs_container *c, hs_extent extent, bool *granted, h5s
 {
     assert(c->scope == SCOPE_WRITE);
     return hs_pin_try_exclusive(c->locks, extent.address, extent.length, granted, err);
+}
+
+int
+hs_container_find_pin(hs_container *c, hs_extent extent, hs_extent *pin, h5store_err *err)
+{
+    uint64_t from, to;
+    int rc = hs_pin_find(c->locks, extent.address, extent.length, &from, &to, err);
+
+    if (rc == H5STORE_OK)
+        *pin = (hs_extent){from, to - from};
+    return rc;
 }
 
 void

@@ -110,6 +110,9 @@ void hs_container_unpin(hs_container *container, hs_extent extent);
 /* Exclusive ones are taken and released inside a write scope, or released without one. */
 int hs_container_pin_exclusive(hs_container *container, hs_extent extent, bool *granted,
                                h5store_err *err);
+/* What is in the way: a pin that overlaps the extent; one of no length when it has gone. */
+int hs_container_find_pin(hs_container *container, hs_extent extent, hs_extent *pin,
+                          h5store_err *err);
 void hs_container_unpin_exclusive(hs_container *container, hs_extent extent, bool in_scope);
 
 /*

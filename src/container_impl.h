@@ -47,7 +47,7 @@ struct hs_container {
     uint64_t seen_epoch, seen_applied;
     hid_t file;         /* H5I_INVALID_HID: not open */
     bool handle_stale;  /* another process committed metadata since it was opened */
-    uint64_t file_eoa;  /* of the superblock in the file, rounded up; 0: not readable */
+    uint64_t foreign_eoa; /* to where another program has allocated space; 0: none has */
     bool foreign;       /* another program wrote to the file; to be adopted */
     atomic_bool poisoned;
     atomic_bool log_is_named; /* the log's name is on the disk for sure */

@@ -198,100 +198,138 @@ hs_extent_map(hs_container *c, hs_extent extent, void **address, h5store_err *er
 
 /* ---- reclaiming ------------------------------------------------------- */
 
-/* Step 1.  Fills @p chosen; the scope is over afterwards. */
+/* Extents that are to be punched, pinned exclusively. */
+struct extent_chosen {
+    hs_extent extents[EXTENT_RECLAIM_BATCH];
+    size_t count;
+};
+
+/*
+ * Pin an extent exclusively, or those parts of it that nobody pins: an extent that many removals
+ * made is joined from those of many blobs.
+ */
 static int
-extent_choose(hs_container *c, hs_extent *chosen, size_t *count, h5store_err *err)
+extent_choose_parts(hs_container *c, hs_extent extent, struct extent_chosen *chosen,
+                    h5store_err *err)
+{
+    uint64_t end = extent.address + extent.length;
+
+    while (extent.address < end && chosen->count < EXTENT_RECLAIM_BATCH) {
+        hs_extent part = {extent.address, end - extent.address}, pin;
+        bool granted;
+        int rc = hs_container_pin_exclusive(c, part, &granted, err);
+
+        if (rc < 0)
+            return rc;
+        if (granted) {
+            chosen->extents[chosen->count++] = part;
+            return H5STORE_OK;
+        }
+        rc = hs_container_find_pin(c, part, &pin, err);
+        if (rc < 0 || pin.length == 0) /* it has gone: the next who looks */
+            return rc;
+        if (pin.address > part.address) {
+            part.length = pin.address - part.address;
+            rc = extent_choose_parts(c, part, chosen, err);
+            if (rc < 0)
+                return rc;
+        }
+        extent.address = hs_round_up(pin.address + pin.length, HS_SPACE_UNIT);
+    }
+    return H5STORE_OK;
+}
+
+/* Step 1.  The scope is over afterwards. */
+static int
+extent_choose(hs_container *c, struct extent_chosen *chosen, h5store_err *err)
 {
     const hs_space *space;
     uint64_t applied;
     int rc = hs_container_write_begin(c, NULL, err);
 
-    *count = 0;
+    chosen->count = 0;
     if (rc < 0)
         return rc;
     space = hs_container_space(c);
     applied = hs_container_applied(c);
-    for (size_t i = 0; i < space->count && *count < EXTENT_RECLAIM_BATCH; i++) {
+    for (size_t i = 0; rc == H5STORE_OK && i < space->count; i++) {
         const hs_slot *slot = &space->slots[i];
-        bool granted;
 
-        if (!slot->loose || slot->sequence > applied)
-            continue;
-        rc = hs_container_pin_exclusive(c, slot->extent, &granted, err);
-        if (rc < 0)
-            break;
-        if (granted)
-            chosen[(*count)++] = slot->extent;
+        if (slot->loose && slot->sequence <= applied)
+            rc = extent_choose_parts(c, slot->extent, chosen, err);
     }
     hs_container_abort(c);
     return rc;
 }
 
 static void
-extent_unpin(hs_container *c, const hs_extent *chosen, size_t count, bool in_scope)
+extent_unpin(hs_container *c, const struct extent_chosen *chosen, size_t from, bool in_scope)
 {
-    for (size_t i = 0; i < count; i++)
-        hs_container_unpin_exclusive(c, chosen[i], in_scope);
-}
-
-/* Step 3. */
-static int
-extent_release(hs_container *c, const hs_extent *chosen, size_t count, h5store_err *err)
-{
-    int rc = hs_container_write_begin(c, NULL, err);
-
-    if (rc < 0) {
-        extent_unpin(c, chosen, count, false);
-        return rc;
-    }
-    hs_container_gives_space(c);
-    extent_unpin(c, chosen, count, true);
-    for (size_t i = 0; i < count; i++)
-        (void)hs_space_free(hs_container_space(c), chosen[i]);
-    return hs_container_commit(c, NULL, 0, err);
+    for (size_t i = from; i < chosen->count; i++)
+        hs_container_unpin_exclusive(c, chosen->extents[i], in_scope);
 }
 
 /* Step 2: how many of the chosen are punched. */
 static size_t
-extent_punch(hs_container *c, const hs_extent *chosen, size_t count, int *rc, h5store_err *err)
+extent_punch(hs_container *c, const struct extent_chosen *chosen, int *rc, h5store_err *err)
 {
     bool done;
 
-    for (size_t i = 0; i < count; i++) {
-        *rc = hs_os_punch(hs_container_fd(c), hs_container_path(c), chosen[i].address,
-                          chosen[i].length, &done, err);
+    for (size_t i = 0; i < chosen->count; i++) {
+        *rc = hs_os_punch(hs_container_fd(c), hs_container_path(c), chosen->extents[i].address,
+                          chosen->extents[i].length, &done, err);
         if (*rc < 0)
             return i;
         if (!done)
             hs_container_note_no_holes(c);
     }
-    return count;
+    return chosen->count;
+}
+
+/* Step 3. */
+static int
+extent_release(hs_container *c, const struct extent_chosen *chosen, h5store_err *err)
+{
+    int rc = hs_container_write_begin(c, NULL, err);
+
+    if (rc < 0) {
+        extent_unpin(c, chosen, 0, false);
+        return rc;
+    }
+    hs_container_gives_space(c);
+    extent_unpin(c, chosen, 0, true);
+    for (size_t i = 0; i < chosen->count; i++)
+        (void)hs_space_free(hs_container_space(c), chosen->extents[i]);
+    hs_space_shrink(hs_container_space(c));
+    return hs_container_commit(c, NULL, 0, err);
 }
 
 int
 hs_extent_reclaim(hs_container *c, h5store_err *err)
 {
-    HS_CLEANUP(hs_freep) hs_extent *chosen = malloc(EXTENT_RECLAIM_BATCH * sizeof *chosen);
-    size_t count;
-    int rc;
+    HS_CLEANUP(hs_freep) struct extent_chosen *chosen = malloc(sizeof *chosen);
+    bool more = true;
+    int rc = H5STORE_OK;
 
     if (chosen == NULL)
-        return hs_fail_nomem(err, EXTENT_RECLAIM_BATCH * sizeof *chosen, "freeing space");
-    do {
+        return hs_fail_nomem(err, sizeof *chosen, "freeing space");
+    while (rc == H5STORE_OK && more) {
         size_t punched;
 
-        rc = extent_choose(c, chosen, &count, err);
-        if (rc < 0 || count == 0) {
-            extent_unpin(c, chosen, count, false);
+        rc = extent_choose(c, chosen, err);
+        if (rc < 0 || chosen->count == 0) {
+            extent_unpin(c, chosen, 0, false);
             return rc;
         }
-        punched = extent_punch(c, chosen, count, &rc, err);
-        extent_unpin(c, chosen + punched, count - punched, false);
+        more = chosen->count == EXTENT_RECLAIM_BATCH;
+        punched = extent_punch(c, chosen, &rc, err);
+        extent_unpin(c, chosen, punched, false);
+        chosen->count = punched;
         if (punched > 0) {
-            int released = extent_release(c, chosen, punched, rc < 0 ? NULL : err);
+            int released = extent_release(c, chosen, rc < 0 ? NULL : err);
 
             rc = rc < 0 ? rc : released;
         }
-    } while (rc == H5STORE_OK && count == EXTENT_RECLAIM_BATCH);
+    }
     return rc;
 }

@@ -452,3 +452,23 @@ hs_pin_release_exclusive(hs_locks *locks, uint64_t address, uint64_t length HS_U
     assert(locks->pins[at].length == length && locks->pins[at].count == 0);
     pin_remove(locks, at);
 }
+
+int
+hs_pin_find(hs_locks *locks, uint64_t address, uint64_t length, uint64_t *from, uint64_t *to,
+            h5store_err *err)
+{
+    size_t at = pin_find(locks, address);
+    int rc;
+
+    if (pin_meets(locks, at, address + length)) {
+        *from = locks->pins[at].address;
+        *to = *from + locks->pins[at].length;
+        return H5STORE_OK;
+    }
+    rc = hs_os_lock_find(locks->fd, locks->path, LOCK_PINS + address, length, from, to, err);
+    if (rc < 0)
+        return rc;
+    *from = hs_max(*from, LOCK_PINS + address) - LOCK_PINS;
+    *to = hs_min(*to, LOCK_PINS + address + length) - LOCK_PINS;
+    return H5STORE_OK;
+}

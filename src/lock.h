@@ -74,4 +74,9 @@ int hs_pin_try_exclusive(hs_locks *locks, uint64_t address, uint64_t length, boo
                          h5store_err *err);
 void hs_pin_release_exclusive(hs_locks *locks, uint64_t address, uint64_t length);
 
+/* When that was not granted: a pin that is in the way, *from to *to; both @p address when it
+ * has gone meanwhile. */
+int hs_pin_find(hs_locks *locks, uint64_t address, uint64_t length, uint64_t *from, uint64_t *to,
+                h5store_err *err);
+
 #endif

@@ -384,8 +384,8 @@ hs_os_lock(int fd, const char *path, short type, uint64_t start, uint64_t length
 }
 
 int
-hs_os_lock_test(int fd, const char *path, uint64_t start, uint64_t length, bool *is_free,
-                h5store_err *err)
+hs_os_lock_find(int fd, const char *path, uint64_t start, uint64_t length, uint64_t *from,
+                uint64_t *to, h5store_err *err)
 {
     struct flock lock = {
         .l_type = F_WRLCK,
@@ -401,8 +401,24 @@ hs_os_lock_test(int fd, const char *path, uint64_t start, uint64_t length, bool 
     while (failure == EINTR);
     if (failure != 0)
         return os_lock_fail(err, failure, path);
-    *is_free = lock.l_type == F_UNLCK;
+    *from = *to = start;
+    if (lock.l_type == F_UNLCK)
+        return H5STORE_OK;
+    *from = (uint64_t)lock.l_start;
+    *to = lock.l_len > 0 ? (uint64_t)lock.l_start + (uint64_t)lock.l_len : UINT64_MAX;
     return H5STORE_OK;
+}
+
+int
+hs_os_lock_test(int fd, const char *path, uint64_t start, uint64_t length, bool *is_free,
+                h5store_err *err)
+{
+    uint64_t from, to;
+    int rc = hs_os_lock_find(fd, path, start, length, &from, &to, err);
+
+    if (rc == H5STORE_OK)
+        *is_free = from == to;
+    return rc;
 }
 
 int

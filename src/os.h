@@ -98,6 +98,10 @@ int hs_os_lock(int fd, const char *path, short type, uint64_t start, uint64_t le
 int hs_os_lock_test(int fd, const char *path, uint64_t start, uint64_t length, bool *is_free,
                     h5store_err *err);
 
+/* The range of a lock that keeps an F_WRLCK on a range from being granted; *from == *to: none. */
+int hs_os_lock_find(int fd, const char *path, uint64_t start, uint64_t length, uint64_t *from,
+                    uint64_t *to, h5store_err *err);
+
 /* flock as stock HDF5 uses it, never waiting: LOCK_SH, LOCK_EX, LOCK_UN.  A file
  * system without flock counts as granted (stock HDF5 does not lock there either). */
 int hs_os_flock(int fd, const char *path, int operation, bool *granted, h5store_err *err);

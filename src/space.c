@@ -9,22 +9,20 @@
  *   96 linked bytes  104.. zeros  248 XXH3-64 of bytes 0 to 247
  *
  * Table: pages of ten slots of 24 bytes {address, length | 1 if loose, sequence}, the
- * last 16 bytes of a page unused.  Slots are in no order: a slot that goes is replaced
- * by the last one, so a change touches one or two pages.
+ * last 16 bytes of a page unused.  Slots are in no order on disk: a slot that goes is replaced
+ * by the last one, so a change touches one or two pages (space_slots.c).
  *
  * Nothing read is trusted: extents must lie on units, below the EOA, and above the
  * fixed part; whether they overlap is for verify to say.
  */
-#include "space.h"
 #include "digest.h"
+#include "space_impl.h"
 #include <assert.h>
 
 #define SPACE_STAMP_ADDRESS 256u
 #define SPACE_HEADER_ADDRESS 512u
 #define SPACE_TABLE_ADDRESS 4096u
-#define SPACE_SLOTS_PER_PAGE 10u
 #define SPACE_SLOT_SIZE 24u
-#define SPACE_NONE SIZE_MAX
 
 static const char space_magic[8] = {'h', '5', 's', 's', 'p', 'a', 'c', 'e'};
 static const char stamp_magic[8] = {'h', '5', 's', 't', 'o', 'r', 'e', '\n'};
@@ -78,6 +76,8 @@ void
 hs_space_release(hs_space *space)
 {
     free(space->slots);
+    free(space->order);
+    free(space->blocks.given);
     free(space->dirty);
     memset(space, 0, sizeof *space);
 }
@@ -86,35 +86,6 @@ static uint64_t
 space_table_room(const hs_space *space)
 {
     return space->table.length / HS_PAGE_SIZE * SPACE_SLOTS_PER_PAGE;
-}
-
-static int
-space_need_slots(hs_space *space, size_t count, h5store_err *err)
-{
-    size_t room = space->room ? space->room : 64;
-    size_t pages;
-
-    while (room < count)
-        room *= 2;
-    if (room > space->room) {
-        hs_slot *slots = realloc(space->slots, room * sizeof *slots);
-
-        if (slots == NULL)
-            return hs_fail_nomem(err, room * sizeof *slots, "the space table");
-        space->slots = slots;
-        space->room = room;
-    }
-    pages = space->room / SPACE_SLOTS_PER_PAGE + 1;
-    if (pages > space->dirty_room) {
-        uint8_t *dirty = realloc(space->dirty, pages);
-
-        if (dirty == NULL)
-            return hs_fail_nomem(err, pages, "the space table");
-        memset(dirty + space->dirty_room, 0, pages - space->dirty_room);
-        space->dirty = dirty;
-        space->dirty_room = pages;
-    }
-    return H5STORE_OK;
 }
 
 static bool
@@ -162,10 +133,27 @@ space_load_table(hs_space *space, hs_pager *pager, h5store_err *err)
     return H5STORE_OK;
 }
 
+/* Is a page the space header, as it was written? */
+static bool
+space_is_header(const uint8_t page[HS_PAGE_SIZE])
+{
+    return memcmp(page, space_magic, sizeof space_magic) == 0 &&
+           hs_get_le64(page + 248) == hs_sum64(page, 248);
+}
+
+bool
+hs_space_peek_eoa(const uint8_t head[HS_SPACE_HEAD_SIZE], uint64_t *eoa)
+{
+    if (!space_is_header(head + SPACE_HEADER_ADDRESS))
+        return false;
+    *eoa = hs_get_le64(head + SPACE_HEADER_ADDRESS + 8);
+    return true;
+}
+
 int
 hs_space_load(hs_space *space, hs_pager *pager, h5store_err *err)
 {
-    uint8_t page[HS_PAGE_SIZE];
+    uint8_t page[2 * HS_PAGE_SIZE]; /* the header, and the blocks page behind it */
     uint64_t count;
     int rc;
 
@@ -174,8 +162,7 @@ hs_space_load(hs_space *space, hs_pager *pager, h5store_err *err)
     rc = hs_pager_read(pager, SPACE_HEADER_ADDRESS, page, sizeof page, err);
     if (rc < 0)
         return rc;
-    if (memcmp(page, space_magic, sizeof space_magic) != 0 ||
-        hs_get_le64(page + 248) != hs_sum64(page, 248))
+    if (!space_is_header(page))
         return space_damaged(pager, "space header", err);
     space->eoa = hs_get_le64(page + 8);
     space->arena_next = hs_get_le64(page + 16);
@@ -192,13 +179,15 @@ hs_space_load(hs_space *space, hs_pager *pager, h5store_err *err)
     if (!space_is_sound(space, space->table) || count > space_table_room(space) ||
         space->arena_next > space->arena_end || space->arena_end > space->eoa)
         return space_damaged(pager, "space header", err);
-    rc = space_need_slots(space, (size_t)count + 1, err);
+    rc = space_need_slots(space, (size_t)count, err);
     if (rc < 0)
         return rc;
     space->count = (size_t)count;
     rc = space_load_table(space, pager, err);
     if (rc < 0)
         return rc;
+    space_sort(space);
+    space_load_blocks(space, page + HS_PAGE_SIZE);
     memset(space->dirty, 0, space->dirty_room);
     space->header_dirty = space->removed = false;
     space->loaded = true;
@@ -208,7 +197,7 @@ hs_space_load(hs_space *space, hs_pager *pager, h5store_err *err)
 int
 hs_space_init(hs_space *space, h5store_err *err)
 {
-    int rc = space_need_slots(space, 1, err);
+    int rc = space_need_slots(space, 0, err);
 
     if (rc < 0)
         return rc;
@@ -287,6 +276,9 @@ hs_space_save(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *
     int rc;
 
     assert(space->loaded);
+    rc = space_save_blocks(space, pager, err);
+    if (rc < 0)
+        return rc;
     while (space->count > space_table_room(space)) {
         rc = space_grow_table(space, pager, sequence, err);
         if (rc < 0)
@@ -303,180 +295,4 @@ hs_space_save(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *
     }
     space->header_dirty = false;
     return space_save_header(space, pager, err);
-}
-
-static void
-space_touch(hs_space *space, size_t index)
-{
-    space->dirty[index / SPACE_SLOTS_PER_PAGE] = 1;
-    space->header_dirty = true;
-}
-
-static int
-space_add(hs_space *space, hs_slot slot, h5store_err *err)
-{
-    int rc = space_need_slots(space, space->count + 1, err);
-
-    if (rc < 0)
-        return rc;
-    space->slots[space->count] = slot;
-    space_touch(space, space->count++);
-    return H5STORE_OK;
-}
-
-static void
-space_remove(hs_space *space, size_t index)
-{
-    space_touch(space, index);
-    space_touch(space, --space->count);
-    space->slots[index] = space->slots[space->count];
-}
-
-static size_t
-space_find_loose(const hs_space *space, hs_extent extent)
-{
-    for (size_t i = 0; i < space->count; i++)
-        if (space->slots[i].loose && space->slots[i].extent.address == extent.address &&
-            space->slots[i].extent.length == extent.length)
-            return i;
-    return SPACE_NONE;
-}
-
-/* Best fit: the smallest free slot that is large enough, to keep large ones whole. */
-static size_t
-space_find_free(const hs_space *space, uint64_t length)
-{
-    size_t best = SPACE_NONE;
-
-    for (size_t i = 0; i < space->count; i++) {
-        const hs_slot *slot = &space->slots[i];
-
-        if (slot->loose || slot->extent.length < length)
-            continue;
-        if (best == SPACE_NONE || slot->extent.length < space->slots[best].extent.length)
-            best = i;
-        if (slot->extent.length == length)
-            break;
-    }
-    return best;
-}
-
-int
-hs_space_take(hs_space *space, uint64_t length, hs_extent *extent, bool *reused, h5store_err *err)
-{
-    uint64_t end;
-    size_t i;
-
-    if (length == 0 || length > INT64_MAX - HS_SPACE_UNIT)
-        return hs_fail(err, H5STORE_E_INVALID, 0,
-                       "an extent of %llu bytes cannot be had; no file is that large",
-                       (unsigned long long)length);
-    length = hs_round_up(length, HS_SPACE_UNIT);
-    i = space_find_free(space, length);
-    if (i != SPACE_NONE) {
-        hs_slot *slot = &space->slots[i];
-
-        *extent = (hs_extent){slot->extent.address, length};
-        slot->extent.address += length;
-        slot->extent.length -= length;
-        space->free_bytes -= length;
-        space_touch(space, i);
-        if (slot->extent.length == 0)
-            space_remove(space, i);
-        *reused = true;
-        return H5STORE_OK;
-    }
-    if (!hs_add(space->eoa, length, &end) || end > INT64_MAX)
-        return hs_fail(err, H5STORE_E_NO_SPACE, 0,
-                       "the container would exceed the largest file size (%llu bytes more)",
-                       (unsigned long long)length);
-    *extent = (hs_extent){space->eoa, length};
-    space->eoa = end;
-    space->header_dirty = true;
-    *reused = false;
-    return H5STORE_OK;
-}
-
-int
-hs_space_loosen(hs_space *space, hs_extent extent, uint64_t sequence, h5store_err *err)
-{
-    space->removed = space->removed || sequence != 0;
-    return space_add(space, (hs_slot){extent, true, sequence}, err);
-}
-
-bool
-hs_space_tighten(hs_space *space, hs_extent extent)
-{
-    size_t i = space_find_loose(space, extent);
-
-    if (i == SPACE_NONE)
-        return false;
-    space_remove(space, i);
-    return true;
-}
-
-bool
-hs_space_free(hs_space *space, hs_extent extent)
-{
-    size_t own = space_find_loose(space, extent);
-    uint64_t end;
-
-    if (own == SPACE_NONE)
-        return false;
-    space->slots[own].loose = false;
-    space->slots[own].sequence = 0;
-    space->free_bytes += extent.length;
-    space_touch(space, own);
-    for (size_t i = 0; i < space->count;) {
-        hs_slot *slot = &space->slots[i];
-        hs_slot *mine = &space->slots[own];
-
-        end = slot->extent.address + slot->extent.length;
-        if (i == own || slot->loose ||
-            (end != mine->extent.address &&
-             mine->extent.address + mine->extent.length != slot->extent.address)) {
-            i++;
-            continue;
-        }
-        mine->extent.address = hs_min(mine->extent.address, slot->extent.address);
-        mine->extent.length += slot->extent.length;
-        space_touch(space, own);
-        if (own == space->count - 1)
-            own = i; /* the last slot moves into the place of the removed one */
-        space_remove(space, i);
-    }
-    return true;
-}
-
-int
-hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address,
-                  h5store_err *err)
-{
-    bool large = size > HS_ARENA_SIZE / 2;
-    hs_extent extent;
-    bool reused;
-    int rc;
-
-    if (large || size > space->arena_end - space->arena_next) {
-        rc = hs_space_take(space, large ? size : HS_ARENA_SIZE, &extent, &reused, err);
-        if (rc == H5STORE_OK)
-            rc = hs_pager_reserve(pager, extent.address, extent.length, err);
-        if (rc == H5STORE_OK && reused)
-            rc = hs_pager_zero(pager, extent.address, extent.length, err);
-        if (rc < 0)
-            return rc;
-        if (large) {
-            *address = extent.address;
-            return H5STORE_OK;
-        }
-        /* What is left of the old arena joins the new one when they meet, else is lost
-         * to a later repack. */
-        if (space->arena_end != extent.address)
-            space->arena_next = extent.address;
-        space->arena_end = extent.address + extent.length;
-    }
-    *address = space->arena_next;
-    space->arena_next += hs_round_up(size, 8);
-    space->header_dirty = true;
-    return H5STORE_OK;
 }

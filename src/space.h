@@ -3,14 +3,14 @@
  * Which bytes of the container file belong to whom, and how many things it holds.
  *
  * The first 8 KiB of the file: HDF5's superblock in page 0, the stamp in page 1 (what
- * this file is, written once), the space header in page 2, and from 4096 on the first
- * space table.  HDF5 regards all of it as allocated, so no program touches it.  They
+ * this file is, written once), the space header in page 2, the blocks page in page 3, and from
+ * 4096 on the first space table.  HDF5 regards all of it as allocated, so no program touches it.  They
  * change through the pager like HDF5's own metadata, and so commit and recover with it.
  *
  * Every other byte below the EOA is one of
  *   used    HDF5 metadata (in arenas), a blob's extent, or an old space table;
- *   free    a slot of the table: whoever needs space takes it;
- *   loose   a slot of the table: referred to by nothing, but perhaps still pinned: an
+ *   free    in a slot of the table: whoever needs space takes it;
+ *   loose   in a slot of the table: referred to by nothing, but perhaps still pinned: an
  *           extent reserved by a put that has not committed, or one whose blob was
  *           removed.  It becomes free when nobody pins it and the removal has been
  *           applied to the file (until then a stock reader may still see the blob).
@@ -53,14 +53,26 @@ typedef struct hs_slot {
     uint64_t sequence; /* loose: of the log record that removed the blob; else 0 */
 } hs_slot;
 
+/* Free blocks of HDF5 metadata, by length. */
+#define HS_SPACE_CLASSES 24
+typedef struct hs_blocks {
+    uint64_t metadata_bytes;           /* of all arenas and large blocks */
+    uint64_t free_bytes;               /* of the blocks below */
+    uint64_t heads[HS_SPACE_CLASSES];  /* address of the first of each class, or 0 */
+    hs_extent *given;                  /* given back since the last save */
+    size_t given_count, given_room;
+} hs_blocks;
+
 typedef struct hs_space {
     bool loaded;
     uint64_t eoa;
     uint64_t arena_next, arena_end; /* metadata space not handed out yet */
     uint64_t free_bytes;
     hs_counters counters;
+    hs_blocks blocks;
     hs_extent table;
     hs_slot *slots;
+    uint32_t *order;    /* their numbers by address */
     size_t count, room; /* slots in use; slots allocated in memory */
     uint8_t *dirty;     /* one flag per page of the table */
     size_t dirty_room;
@@ -75,6 +87,10 @@ void hs_space_release(hs_space *space);
 /* Load from the pager unless loaded.  DAMAGED when the header or table is not sound. */
 int hs_space_load(hs_space *space, hs_pager *pager, h5store_err *err);
 
+/* The EOA that the space header among the first HS_SPACE_HEAD_SIZE bytes of a file states. */
+#define HS_SPACE_HEAD_SIZE 768u
+bool hs_space_peek_eoa(const uint8_t head[HS_SPACE_HEAD_SIZE], uint64_t *eoa);
+
 /* The state of a new container. */
 int hs_space_init(hs_space *space, h5store_err *err);
 
@@ -85,18 +101,33 @@ int hs_space_save(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_e
 int hs_space_take(hs_space *space, uint64_t length, hs_extent *extent, bool *reused,
                   h5store_err *err);
 
-/* used -> loose; sequence 0 for a fresh reservation. */
+/* The same from the lowest free extent that begins below an address.  False: none is free. */
+bool hs_space_take_below(hs_space *space, uint64_t length, uint64_t below, hs_extent *extent);
+
+/* used -> loose; sequence 0 for a fresh reservation.  Neighbours that the same record removed
+ * become one. */
 int hs_space_loosen(hs_space *space, hs_extent extent, uint64_t sequence, h5store_err *err);
 
 /* loose -> used: a reservation was committed, or a removed blob came back.  False when
- * no such loose extent is in the table. */
+ * no loose extent holds this one. */
 bool hs_space_tighten(hs_space *space, hs_extent extent);
 
-/* loose -> free, joined with free neighbours.  False when there is no such loose one. */
+/* loose -> free, joined with free neighbours.  False when no loose extent holds this one. */
 bool hs_space_free(hs_space *space, hs_extent extent);
 
-/* Space for HDF5 metadata of @p size bytes, from the arena (or by itself when large). */
+/* Let the file end where the last used or loose extent does. */
+void hs_space_shrink(hs_space *space);
+
+/* Space for HDF5 metadata of @p size bytes: a block that was given back, or from the arena, or
+ * by itself when large. */
 int hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address,
                       h5store_err *err);
+
+/* A block of HDF5 metadata is needed no more, once this transaction is saved.  One too small
+ * to be of use, or for which there is no memory, is lost until the next repack. */
+void hs_space_give_block(hs_space *space, uint64_t address, uint64_t length);
+
+/* Is a page the blocks page, or one that was never written? */
+bool hs_space_are_blocks_sound(const uint8_t page[HS_PAGE_SIZE]);
 
 #endif

@@ -11,7 +11,7 @@
 #define SUITES(X) \
     X(error) X(os) X(system) \
     X(lock) X(pin) X(digest) X(parallel) \
-    X(superblock) X(overlay) X(pager) X(space) X(wal) X(h5util) X(vfd) X(array) X(dtype) \
+    X(superblock) X(overlay) X(pager) X(ohdr) X(space) X(wal) X(h5util) X(vfd) X(array) X(dtype) \
     X(container) X(extent) \
     X(blob) X(item) X(reader) X(batch) X(cursor) X(recover) X(verify) \
     X(store)

@@ -1,0 +1,692 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Object headers of version 2; see ohdr.h.
+ *
+ *   "OHDR"  version 2 (1)  flags (1)  [four times (16)]  [two limits of attributes (4)]
+ *           length of the messages (1, 2, 4 or 8)  messages  checksum (4)
+ *   "OCHK"  messages  checksum (4)
+ *
+ * A message is its kind (1), its length (2), flags (1) and, when the header says so, a creation
+ * order (2) before its body.  A continuation message says where an "OCHK" lies.
+ *
+ * The parts ("blocks") are first put one behind the other in memory, each with its checksum
+ * compared; then the messages are counted, room for what they say is made behind the bytes, in
+ * the same allocation, and the messages are taken apart.  Nearly all headers, their one
+ * continuation included, lie within the first window and cost one read.
+ */
+#include "ohdr.h"
+#include <assert.h>
+
+#define OHDR_WINDOW 4096u
+#define OHDR_MOST_BLOCKS 256u
+#define OHDR_MOST_BYTES ((uint64_t)4 * 1024 * 1024)
+#define OHDR_CHECKSUM 4u
+#define OHDR_MOST_RANK 32u
+
+enum { /* flags of a header */
+    OHDR_LENGTH_WIDTH = 0x03,
+    OHDR_ORDER_TRACKED = 0x04,
+    OHDR_HAS_LIMITS = 0x10,
+    OHDR_HAS_TIMES = 0x20,
+    OHDR_RESERVED = 0xC0
+};
+
+enum { /* kinds of messages */
+    OHDR_DATASPACE = 0x01,
+    OHDR_LINK_INFO = 0x02,
+    OHDR_DATATYPE = 0x03,
+    OHDR_LINK = 0x06,
+    OHDR_LAYOUT = 0x08,
+    OHDR_FILTERS = 0x0B,
+    OHDR_ATTRIBUTE = 0x0C,
+    OHDR_CONTINUATION = 0x10,
+    OHDR_ATTRIBUTE_INFO = 0x15,
+    OHDR_REFERENCES = 0x16
+};
+
+#define OHDR_SHARED 0x02u /* flag of a message: its body lies elsewhere.  We write no such. */
+
+/* ---- checksum --------------------------------------------------------- */
+
+static inline uint32_t
+ohdr_rotate(uint32_t x, int k)
+{
+    return (x << k) | (x >> (32 - k));
+}
+
+uint32_t
+hs_ohdr_checksum(const uint8_t *bytes, size_t size)
+{
+    uint32_t a = 0xdeadbeefu + (uint32_t)size, b = a, c = a;
+    uint8_t last[12] = {0};
+
+    for (; size > 12; bytes += 12, size -= 12) {
+        a += hs_get_le32(bytes);
+        b += hs_get_le32(bytes + 4);
+        c += hs_get_le32(bytes + 8);
+        a = (a - c) ^ ohdr_rotate(c, 4), c += b;
+        b = (b - a) ^ ohdr_rotate(a, 6), a += c;
+        c = (c - b) ^ ohdr_rotate(b, 8), b += a;
+        a = (a - c) ^ ohdr_rotate(c, 16), c += b;
+        b = (b - a) ^ ohdr_rotate(a, 19), a += c;
+        c = (c - b) ^ ohdr_rotate(b, 4), b += a;
+    }
+    if (size == 0)
+        return c;
+    memcpy(last, bytes, size);
+    a += hs_get_le32(last);
+    b += hs_get_le32(last + 4);
+    c += hs_get_le32(last + 8);
+    c = (c ^ b) - ohdr_rotate(b, 14);
+    a = (a ^ c) - ohdr_rotate(c, 11);
+    b = (b ^ a) - ohdr_rotate(a, 25);
+    c = (c ^ b) - ohdr_rotate(b, 16);
+    a = (a ^ c) - ohdr_rotate(c, 4);
+    b = (b ^ a) - ohdr_rotate(a, 14);
+    c = (c ^ b) - ohdr_rotate(b, 24);
+    return c;
+}
+
+static bool
+ohdr_is_whole(const uint8_t *block, uint64_t length)
+{
+    return hs_get_le32(block + length - OHDR_CHECKSUM) ==
+           hs_ohdr_checksum(block, (size_t)length - OHDR_CHECKSUM);
+}
+
+/* ---- bytes that end --------------------------------------------------- */
+
+struct ohdr_span {
+    const uint8_t *at, *end;
+};
+
+static bool
+ohdr_take(struct ohdr_span *span, uint64_t size, const uint8_t **bytes)
+{
+    if (size > (uint64_t)(span->end - span->at))
+        return false;
+    *bytes = span->at;
+    span->at += size;
+    return true;
+}
+
+/* An integer of 1 to 8 bytes. */
+static bool
+ohdr_number(struct ohdr_span *span, unsigned width, uint64_t *value)
+{
+    const uint8_t *bytes;
+
+    if (width == 0 || width > 8 || !ohdr_take(span, width, &bytes))
+        return false;
+    *value = 0;
+    for (unsigned i = 0; i < width; i++)
+        *value |= (uint64_t)bytes[i] << (8 * i);
+    return true;
+}
+
+/* ---- one read of a header --------------------------------------------- */
+
+struct ohdr_job {
+    hs_pager *pager;
+    uint64_t address;
+    size_t prefix;          /* bytes of the first block before its messages */
+    bool order_tracked;
+    uint8_t *bytes;         /* all blocks, one behind the other */
+    size_t used, room;
+    size_t block_count, link_room, attribute_room;
+    hs_ohdr_block blocks[OHDR_MOST_BLOCKS];
+    uint8_t window[OHDR_WINDOW]; /* the file from address on */
+};
+
+struct ohdr_message {
+    unsigned kind;
+    bool shared;
+    struct ohdr_span body;
+};
+
+static int
+ohdr_damaged(const hs_pager *pager, uint64_t address, const char *why, h5store_err *err)
+{
+    return hs_fail(err, H5STORE_E_DAMAGED, 0,
+                   "container '%s' has no sound object header at byte %llu: %s; `h5store verify` "
+                   "tells what is affected", pager->path, (unsigned long long)address, why);
+}
+
+/* The messages of a block whose bytes begin at @p bytes. */
+static struct ohdr_span
+ohdr_messages(const struct ohdr_job *job, size_t block, const uint8_t *bytes)
+{
+    size_t before = block == 0 ? job->prefix : 4;
+
+    return (struct ohdr_span){bytes + before,
+                              bytes + job->blocks[block].length - OHDR_CHECKSUM};
+}
+
+/* 1: the next message; 0: the end, or less than a message has before it; -1: it does not fit. */
+static int
+ohdr_next(const struct ohdr_job *job, struct ohdr_span *span, struct ohdr_message *message)
+{
+    size_t head = job->order_tracked ? 6 : 4;
+    const uint8_t *bytes, *body;
+    uint64_t size;
+
+    if (!ohdr_take(span, head, &bytes))
+        return 0;
+    size = (uint64_t)bytes[1] | (uint64_t)bytes[2] << 8;
+    if (!ohdr_take(span, size, &body))
+        return -1;
+    message->kind = bytes[0];
+    message->shared = (bytes[3] & OHDR_SHARED) != 0;
+    message->body = (struct ohdr_span){body, body + size};
+    return 1;
+}
+
+/* ---- gathering the blocks --------------------------------------------- */
+
+/* Make room for @p more bytes. */
+static int
+ohdr_grow(struct ohdr_job *job, size_t more, h5store_err *err)
+{
+    size_t room = job->used + more;
+    uint8_t *bytes;
+
+    if (room <= job->room)
+        return H5STORE_OK;
+    /* What follows, a continuation and the arrays, mostly needs less than this. */
+    room += room / 2 + 512;
+    bytes = realloc(job->bytes, room);
+    if (bytes == NULL)
+        return hs_fail_nomem(err, room, "an object header");
+    job->bytes = bytes;
+    job->room = room;
+    return H5STORE_OK;
+}
+
+/* Append a block's bytes, and check them. */
+static int
+ohdr_append(struct ohdr_job *job, size_t block, h5store_err *err)
+{
+    const hs_ohdr_block *b = &job->blocks[block];
+    uint8_t *place;
+    int rc;
+
+    if (job->used + b->length > OHDR_MOST_BYTES)
+        return ohdr_damaged(job->pager, job->address, "it says that it is too long", err);
+    rc = ohdr_grow(job, (size_t)b->length, err);
+    if (rc < 0)
+        return rc;
+    place = job->bytes + job->used;
+    if (b->address >= job->address && b->length <= OHDR_WINDOW &&
+        b->address - job->address <= OHDR_WINDOW - b->length)
+        memcpy(place, job->window + (b->address - job->address), (size_t)b->length);
+    else
+        rc = hs_pager_read(job->pager, b->address, place, (size_t)b->length, err);
+    if (rc < 0)
+        return rc;
+    if ((block > 0 && memcmp(place, "OCHK", 4) != 0) || !ohdr_is_whole(place, b->length))
+        return ohdr_damaged(job->pager, job->address, "a checksum in it is wrong", err);
+    job->used += (size_t)b->length;
+    return H5STORE_OK;
+}
+
+/* The first block's length and what its messages look like. */
+static int
+ohdr_prefix(struct ohdr_job *job, h5store_err *err)
+{
+    const uint8_t *bytes = job->window;
+    struct ohdr_span span = {bytes + 6, bytes + OHDR_WINDOW};
+    const uint8_t *skipped;
+    uint64_t size;
+    unsigned flags = bytes[5];
+
+    if (memcmp(bytes, "OHDR", 4) != 0 || bytes[4] != 2 || (flags & OHDR_RESERVED) != 0)
+        return ohdr_damaged(job->pager, job->address, "it does not begin like one", err);
+    if (flags & OHDR_HAS_TIMES)
+        (void)ohdr_take(&span, 16, &skipped);
+    if (flags & OHDR_HAS_LIMITS)
+        (void)ohdr_take(&span, 4, &skipped);
+    (void)ohdr_number(&span, 1u << (flags & OHDR_LENGTH_WIDTH), &size);
+    if (size > OHDR_MOST_BYTES)
+        return ohdr_damaged(job->pager, job->address, "it says that it is too long", err);
+    job->prefix = (size_t)(span.at - bytes);
+    job->order_tracked = (flags & OHDR_ORDER_TRACKED) != 0;
+    job->blocks[0] = (hs_ohdr_block){job->address, job->prefix + size + OHDR_CHECKSUM};
+    job->block_count = 1;
+    return H5STORE_OK;
+}
+
+static int
+ohdr_continue(struct ohdr_job *job, struct ohdr_span *body, h5store_err *err)
+{
+    hs_ohdr_block block;
+    uint64_t end;
+
+    if (!ohdr_number(body, 8, &block.address) || !ohdr_number(body, 8, &block.length) ||
+        !hs_add(block.address, block.length, &end) || end > INT64_MAX ||
+        block.length < 4 + OHDR_CHECKSUM)
+        return ohdr_damaged(job->pager, job->address, "it continues nowhere", err);
+    for (size_t i = 0; i < job->block_count; i++)
+        if (job->blocks[i].address == block.address)
+            return ohdr_damaged(job->pager, job->address, "it continues in itself", err);
+    if (job->block_count == OHDR_MOST_BLOCKS)
+        return ohdr_damaged(job->pager, job->address, "it has too many parts", err);
+    job->blocks[job->block_count++] = block;
+    return H5STORE_OK;
+}
+
+/* Get all blocks, and count what they hold. */
+static int
+ohdr_gather(struct ohdr_job *job, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    for (size_t i = 0; rc == H5STORE_OK && i < job->block_count; i++) {
+        struct ohdr_message message;
+        struct ohdr_span span;
+        int more = 0;
+
+        rc = ohdr_append(job, i, err);
+        if (rc < 0)
+            return rc;
+        span = ohdr_messages(job, i, job->bytes + job->used - job->blocks[i].length);
+        while (rc == H5STORE_OK && (more = ohdr_next(job, &span, &message)) > 0) {
+            if (message.kind == OHDR_CONTINUATION)
+                rc = ohdr_continue(job, &message.body, err);
+            job->link_room += message.kind == OHDR_LINK;
+            job->attribute_room += message.kind == OHDR_ATTRIBUTE;
+        }
+        if (more < 0)
+            rc = ohdr_damaged(job->pager, job->address, "a message in it is cut short", err);
+    }
+    return rc;
+}
+
+/* ---- messages --------------------------------------------------------- */
+
+/* Version 1 or 2.  *count: how many elements. */
+static bool
+ohdr_dataspace(struct ohdr_span *span, uint64_t *dims, int *rank, uint64_t *count)
+{
+    const uint8_t *head, *skipped;
+
+    if (!ohdr_take(span, 4, &head) || head[1] > OHDR_MOST_RANK)
+        return false;
+    if (head[0] == 1 ? !ohdr_take(span, 4, &skipped) : head[0] != 2)
+        return false;
+    *rank = head[1];
+    *count = head[0] == 2 && head[3] == 2 ? 0 : 1; /* the "null" space has no element */
+    for (int i = 0; i < *rank; i++)
+        if (!ohdr_number(span, 8, &dims[i]) || !hs_mul(*count, dims[i], count))
+            return false;
+    return true;
+}
+
+static bool
+ohdr_datatype(struct ohdr_span *span, int *type_class, size_t *size)
+{
+    const uint8_t *head;
+
+    if (!ohdr_take(span, 8, &head))
+        return false;
+    *type_class = head[0] & 0x0F;
+    *size = hs_get_le32(head + 4);
+    return true;
+}
+
+static bool
+ohdr_attribute(struct ohdr_span *span, hs_ohdr *header)
+{
+    hs_ohdr_attribute *attribute = &header->attributes[header->attribute_count];
+    const uint8_t *head, *name, *type, *space;
+    uint64_t dims[OHDR_MOST_RANK + 1], size;
+    struct ohdr_span part;
+    size_t lengths[3];
+    int rank;
+
+    if (!ohdr_take(span, 9, &head) || head[0] != 3)
+        return false;
+    if (head[1] != 0)
+        return true; /* type or space are shared: passed over */
+    for (int i = 0; i < 3; i++)
+        lengths[i] = (size_t)head[2 + 2 * i] | (size_t)head[3 + 2 * i] << 8;
+    if (!ohdr_take(span, lengths[0], &name) || !ohdr_take(span, lengths[1], &type) ||
+        !ohdr_take(span, lengths[2], &space) || lengths[0] == 0 || name[lengths[0] - 1] != '\0')
+        return false;
+    part = (struct ohdr_span){type, type + lengths[1]};
+    if (!ohdr_datatype(&part, &attribute->type_class, &attribute->type_size))
+        return false;
+    part = (struct ohdr_span){space, space + lengths[2]};
+    if (!ohdr_dataspace(&part, dims, &rank, &attribute->count) ||
+        !hs_mul(attribute->count, attribute->type_size, &size) ||
+        !ohdr_take(span, size, &attribute->value))
+        return false;
+    attribute->name = (const char *)name;
+    attribute->size = (size_t)size;
+    header->attribute_count++;
+    return true;
+}
+
+static bool
+ohdr_link(struct ohdr_span *span, hs_ohdr *header)
+{
+    hs_ohdr_link *link = &header->links[header->link_count];
+    const uint8_t *head, *name;
+    uint64_t kind = 0, ignored, length;
+    unsigned flags;
+
+    if (!ohdr_take(span, 2, &head) || head[0] != 1)
+        return false;
+    flags = head[1];
+    if (((flags & 0x08) && !ohdr_number(span, 1, &kind)) ||
+        ((flags & 0x04) && !ohdr_number(span, 8, &ignored)) ||
+        ((flags & 0x10) && !ohdr_number(span, 1, &ignored)) ||
+        !ohdr_number(span, 1u << (flags & 0x03), &length) || !ohdr_take(span, length, &name))
+        return false;
+    if (kind != 0)
+        return true; /* soft and external links are passed over */
+    if (!ohdr_number(span, 8, &link->address))
+        return false;
+    link->name = (const char *)name;
+    link->name_length = (size_t)length;
+    header->link_count++;
+    return true;
+}
+
+static bool
+ohdr_link_info(struct ohdr_span *span, hs_ohdr *header)
+{
+    const uint8_t *head;
+    uint64_t ignored;
+
+    if (!ohdr_take(span, 2, &head) || head[0] != 0 ||
+        ((head[1] & 0x01) && !ohdr_number(span, 8, &ignored)) ||
+        !ohdr_number(span, 8, &header->heap) || !ohdr_number(span, 8, &header->name_index))
+        return false;
+    header->is_group = true;
+    header->links_dense = header->heap != UINT64_MAX;
+    return true;
+}
+
+static bool
+ohdr_attribute_info(struct ohdr_span *span, hs_ohdr *header)
+{
+    const uint8_t *head;
+    uint64_t ignored, heap;
+
+    if (!ohdr_take(span, 2, &head) || head[0] != 0 ||
+        ((head[1] & 0x01) && !ohdr_number(span, 2, &ignored)) || !ohdr_number(span, 8, &heap))
+        return false;
+    header->attributes_dense = heap != UINT64_MAX;
+    return true;
+}
+
+/* The part of a layout message of version 4 behind its class, for chunks.  *known: it is one
+ * of the two whose chunks lie one behind the other. */
+static bool
+ohdr_chunks(struct ohdr_span *span, hs_ohdr *header, int *rank, bool *known)
+{
+    uint64_t size = 1, dim = 0;
+    const uint8_t *head, *index;
+
+    *known = false;
+    /* Flags, number of dimensions, bytes of each; the last dimension is the element's size. */
+    if (!ohdr_take(span, 3, &head) || head[1] < 1 || head[1] > OHDR_MOST_RANK + 1)
+        return false;
+    *rank = head[1] - 1;
+    for (int i = 0; i <= *rank; i++) {
+        if (!ohdr_number(span, head[2], &dim) || dim == 0 || !hs_mul(size, dim, &size))
+            return false;
+        if (i < *rank)
+            header->chunk_dims[i] = dim;
+    }
+    if (!ohdr_take(span, 1, &index))
+        return false;
+    header->chunk_size = size;
+    *known = index[0] == 2 || (index[0] == 1 && (head[0] & 0x02) == 0);
+    return true;
+}
+
+/* *place: where in the message the address stands. */
+static bool
+ohdr_layout(struct ohdr_span *span, hs_ohdr *header, int *chunk_rank, const uint8_t **place)
+{
+    const uint8_t *head;
+    bool known;
+
+    header->layout = HS_OHDR_OTHER;
+    if (!ohdr_take(span, 2, &head) || head[0] < 3 || head[0] > 4)
+        return false;
+    switch (head[1]) {
+    case 0:
+        header->layout = HS_OHDR_COMPACT;
+        return ohdr_number(span, 2, &header->data_size) &&
+               ohdr_take(span, header->data_size, &header->data);
+    case 1:
+        header->layout = HS_OHDR_CONTIGUOUS;
+        *place = span->at;
+        return ohdr_number(span, 8, &header->data_address) &&
+               ohdr_number(span, 8, &header->data_size);
+    case 2:
+        if (head[0] == 3)
+            return true; /* a B-tree of version 1 */
+        if (!ohdr_chunks(span, header, chunk_rank, &known))
+            return false;
+        if (!known)
+            return true;
+        header->layout = HS_OHDR_IMPLICIT;
+        *place = span->at;
+        return ohdr_number(span, 8, &header->data_address);
+    default:
+        return true;
+    }
+}
+
+static bool
+ohdr_filters(struct ohdr_span *span, hs_ohdr *header)
+{
+    const uint8_t *head;
+
+    if (!ohdr_take(span, 2, &head))
+        return false;
+    header->filtered = head[1] > 0;
+    return true;
+}
+
+static bool
+ohdr_references(struct ohdr_span *span, hs_ohdr *header)
+{
+    const uint8_t *head;
+
+    if (!ohdr_take(span, 5, &head) || head[0] != 0)
+        return false;
+    header->references = hs_get_le32(head + 1);
+    return true;
+}
+
+/* What one message says.  *place, *chunk_rank: set by the layout message. */
+static bool
+ohdr_interpret(struct ohdr_message *message, hs_ohdr *header, int *chunk_rank,
+               const uint8_t **place)
+{
+    struct ohdr_span *body = &message->body;
+    uint64_t count;
+
+    if (message->shared)
+        return true;
+    switch (message->kind) {
+    case OHDR_DATASPACE:
+        return ohdr_dataspace(body, header->dims, &header->rank, &count);
+    case OHDR_LINK_INFO:
+        return ohdr_link_info(body, header);
+    case OHDR_DATATYPE:
+        return ohdr_datatype(body, &header->type_class, &header->type_size);
+    case OHDR_LINK:
+        return ohdr_link(body, header);
+    case OHDR_LAYOUT:
+        return ohdr_layout(body, header, chunk_rank, place);
+    case OHDR_FILTERS:
+        return ohdr_filters(body, header);
+    case OHDR_ATTRIBUTE:
+        return ohdr_attribute(body, header);
+    case OHDR_ATTRIBUTE_INFO:
+        return ohdr_attribute_info(body, header);
+    case OHDR_REFERENCES:
+        return ohdr_references(body, header);
+    default:
+        return true;
+    }
+}
+
+/* ---- putting it together ---------------------------------------------- */
+
+/* The arrays lie behind the bytes, in the order of their sizes' alignment: all of 8 bytes. */
+static int
+ohdr_make_room(struct ohdr_job *job, hs_ohdr *header, h5store_err *err)
+{
+    size_t first = (size_t)hs_round_up(job->used, sizeof(uint64_t));
+    size_t blocks = job->block_count * sizeof *header->blocks;
+    size_t links = job->link_room * sizeof *header->links;
+    size_t attributes = job->attribute_room * sizeof *header->attributes;
+    int rc = ohdr_grow(job, first - job->used + blocks + links + attributes, err);
+
+    if (rc < 0)
+        return rc;
+    header->bytes = job->bytes;
+    header->blocks = (hs_ohdr_block *)(void *)(job->bytes + first);
+    header->links = (hs_ohdr_link *)(void *)(job->bytes + first + blocks);
+    header->attributes = (hs_ohdr_attribute *)(void *)(job->bytes + first + blocks + links);
+    memcpy(header->blocks, job->blocks, blocks);
+    header->block_count = job->block_count;
+    return H5STORE_OK;
+}
+
+static int
+ohdr_fill(struct ohdr_job *job, hs_ohdr *header, h5store_err *err)
+{
+    const uint8_t *bytes = job->bytes, *place = NULL;
+    int chunk_rank = 0, rc;
+
+    rc = ohdr_make_room(job, header, err);
+    if (rc < 0)
+        return rc;
+    bytes = job->bytes;
+    for (size_t i = 0; i < job->block_count; bytes += job->blocks[i].length, i++) {
+        struct ohdr_span span = ohdr_messages(job, i, bytes);
+        struct ohdr_message message;
+        bool placed = place != NULL;
+
+        while (ohdr_next(job, &span, &message) > 0)
+            if (!ohdr_interpret(&message, header, &chunk_rank, &place))
+                return ohdr_damaged(job->pager, job->address, "a message in it is impossible",
+                                    err);
+        if (place != NULL && !placed)
+            header->layout_place = job->blocks[i].address + (uint64_t)(place - bytes);
+    }
+    if (header->layout == HS_OHDR_IMPLICIT && chunk_rank != header->rank)
+        return ohdr_damaged(job->pager, job->address, "its chunks do not fit its shape", err);
+    return H5STORE_OK;
+}
+
+int
+hs_ohdr_read(hs_pager *pager, uint64_t address, hs_ohdr *header, h5store_err *err)
+{
+    struct ohdr_job job; /* large, and mostly set as it is needed */
+    hs_ohdr found = {.address = address, .references = 1, .heap = UINT64_MAX,
+                     .name_index = UINT64_MAX, .data_address = UINT64_MAX, .type_class = -1};
+    int rc;
+
+    if (address > (uint64_t)INT64_MAX - OHDR_MOST_BYTES)
+        return ohdr_damaged(pager, address, "no file is that long", err);
+    job.pager = pager;
+    job.address = address;
+    job.bytes = NULL;
+    job.used = job.room = job.link_room = job.attribute_room = 0;
+    rc = hs_pager_read(pager, address, job.window, OHDR_WINDOW, err);
+    if (rc == H5STORE_OK)
+        rc = ohdr_prefix(&job, err);
+    if (rc == H5STORE_OK)
+        rc = ohdr_gather(&job, err);
+    if (rc == H5STORE_OK)
+        rc = ohdr_fill(&job, &found, err);
+    if (rc < 0) {
+        free(job.bytes);
+        return rc;
+    }
+    *header = found;
+    return H5STORE_OK;
+}
+
+void
+hs_ohdr_release(hs_ohdr *header)
+{
+    free(header->bytes);
+    memset(header, 0, sizeof *header);
+}
+
+/* ---- asking ----------------------------------------------------------- */
+
+const hs_ohdr_attribute *
+hs_ohdr_find(const hs_ohdr *header, const char *name)
+{
+    for (size_t i = 0; i < header->attribute_count; i++)
+        if (strcmp(header->attributes[i].name, name) == 0)
+            return &header->attributes[i];
+    return NULL;
+}
+
+bool
+hs_ohdr_u64(const hs_ohdr *header, const char *name, uint64_t *value)
+{
+    const hs_ohdr_attribute *attribute = hs_ohdr_find(header, name);
+
+    if (attribute == NULL || attribute->type_class != 0 || attribute->type_size != 8 ||
+        attribute->count != 1)
+        return false;
+    *value = hs_get_le64(attribute->value);
+    return true;
+}
+
+bool
+hs_ohdr_text(const hs_ohdr *header, const char *name, char *text, size_t room)
+{
+    const hs_ohdr_attribute *attribute = hs_ohdr_find(header, name);
+
+    if (attribute == NULL || attribute->type_class != 3 || attribute->count != 1 ||
+        attribute->size >= room)
+        return false;
+    memcpy(text, attribute->value, attribute->size);
+    text[attribute->size] = '\0';
+    return true;
+}
+
+/* ---- moving ----------------------------------------------------------- */
+
+int
+hs_ohdr_move_data(hs_pager *pager, const hs_ohdr *header, uint64_t data_address, h5store_err *err)
+{
+    const hs_ohdr_block *block = header->blocks, *end = block + header->block_count;
+    HS_CLEANUP(hs_freep) uint8_t *bytes = NULL;
+    uint8_t sum[OHDR_CHECKSUM], *place;
+    int rc;
+
+    assert(header->layout_place != 0);
+    while (block < end && header->layout_place - block->address >= block->length)
+        block++;
+    assert(block < end);
+    bytes = malloc((size_t)block->length);
+    if (bytes == NULL)
+        return hs_fail_nomem(err, block->length, "an object header");
+    rc = hs_pager_read(pager, block->address, bytes, (size_t)block->length, err);
+    if (rc < 0)
+        return rc;
+    place = bytes + (header->layout_place - block->address);
+    if (!ohdr_is_whole(bytes, block->length) || hs_get_le64(place) != header->data_address)
+        return ohdr_damaged(pager, header->address, "it changed while its bytes were moved", err);
+    hs_put_le64(place, data_address);
+    hs_put_le32(sum, hs_ohdr_checksum(bytes, (size_t)block->length - OHDR_CHECKSUM));
+    rc = hs_pager_write(pager, header->layout_place, place, sizeof data_address, err);
+    if (rc == H5STORE_OK)
+        rc = hs_pager_write(pager, block->address + block->length - OHDR_CHECKSUM, sum, sizeof sum,
+                            err);
+    return rc;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Space for HDF5 metadata, and blocks of it that are free again.
+ *
+ * HDF5 asks for metadata space in blocks of some hundred bytes; they come from arenas of 64
+ * KiB.  It does not tell its driver which blocks it no longer needs, so the space of removed
+ * results would be lost.  But who removes an object knows the blocks of its header
+ * (ohdr.h), and gives them back here.
+ *
+ * A free block says so itself, in its first 24 bytes: "h5sfree\0", its length, and the address
+ * of the next free block of its class, or 0.  A class holds the blocks from its least length
+ * up to that of the next; the blocks page, page 3 of the file, has the first block of each
+ * class.  What is given back in a transaction is chained when that is saved, so nothing is
+ * written twice at one address within a transaction.
+ *
+ * Nothing read is trusted: a chain that leads to something else is given up, which costs
+ * space and nothing else.
+ */
+#include "digest.h"
+#include "space_impl.h"
+
+#define BLOCKS_PAGE_ADDRESS 768u
+#define BLOCK_HEAD_SIZE 24u
+
+static const char blocks_magic[8] = {'h', '5', 's', 'b', 'l', 'o', 'c', 'k'};
+static const char block_magic[8] = {'h', '5', 's', 'f', 'r', 'e', 'e', '\0'};
+
+/* The least length of each class. */
+static const uint32_t block_least[SPACE_CLASSES] = {
+    64,  96,   128,  160,  192,  256,  320,  384,  448,  512,   640,  768,
+    896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096, 8192, 16384, 32768};
+
+/* The class that a block of this length belongs to; it is at least the least of all. */
+static unsigned
+block_class(uint64_t length)
+{
+    unsigned class = SPACE_CLASSES - 1;
+
+    while (block_least[class] > length)
+        class--;
+    return class;
+}
+
+void
+space_load_blocks(hs_space *space, const uint8_t page[HS_PAGE_SIZE])
+{
+    hs_blocks *blocks = &space->blocks;
+
+    blocks->given_count = 0;
+    blocks->metadata_bytes = blocks->free_bytes = 0;
+    memset(blocks->heads, 0, sizeof blocks->heads);
+    if (memcmp(page, blocks_magic, sizeof blocks_magic) != 0 ||
+        hs_get_le64(page + 248) != hs_sum64(page, 248))
+        return;
+    blocks->metadata_bytes = hs_get_le64(page + 8);
+    blocks->free_bytes = hs_get_le64(page + 16);
+    for (unsigned i = 0; i < SPACE_CLASSES; i++)
+        blocks->heads[i] = hs_get_le64(page + 24 + 8 * (size_t)i);
+}
+
+bool
+hs_space_are_blocks_sound(const uint8_t page[HS_PAGE_SIZE])
+{
+    static const uint8_t nothing[HS_PAGE_SIZE];
+
+    return memcmp(page, nothing, sizeof nothing) == 0 ||
+           (memcmp(page, blocks_magic, sizeof blocks_magic) == 0 &&
+            hs_get_le64(page + 248) == hs_sum64(page, 248));
+}
+
+void
+hs_space_give_block(hs_space *space, uint64_t address, uint64_t length)
+{
+    hs_blocks *blocks = &space->blocks;
+
+    if (length < block_least[0] || length > HS_ARENA_SIZE || address % 8 != 0 ||
+        address < HS_SPACE_START || length > space->eoa || address > space->eoa - length)
+        return;
+    if (blocks->given_count == blocks->given_room) {
+        size_t room = blocks->given_room > 0 ? 2 * blocks->given_room : 64;
+        hs_extent *given = realloc(blocks->given, room * sizeof *given);
+
+        if (given == NULL)
+            return; /* lost until the next repack */
+        blocks->given = given;
+        blocks->given_room = room;
+    }
+    blocks->given[blocks->given_count++] = (hs_extent){address, length};
+}
+
+int
+space_save_blocks(hs_space *space, hs_pager *pager, h5store_err *err)
+{
+    hs_blocks *blocks = &space->blocks;
+    uint8_t page[HS_PAGE_SIZE] = {0};
+
+    for (size_t i = 0; i < blocks->given_count; i++) {
+        const hs_extent *block = &blocks->given[i];
+        unsigned class = block_class(block->length);
+        uint8_t head[BLOCK_HEAD_SIZE];
+        int rc;
+
+        memcpy(head, block_magic, sizeof block_magic);
+        hs_put_le64(head + 8, block->length);
+        hs_put_le64(head + 16, blocks->heads[class]);
+        rc = hs_pager_write(pager, block->address, head, sizeof head, err);
+        if (rc < 0)
+            return rc;
+        blocks->heads[class] = block->address;
+        blocks->free_bytes += block->length;
+    }
+    blocks->given_count = 0;
+    memcpy(page, blocks_magic, sizeof blocks_magic);
+    hs_put_le64(page + 8, blocks->metadata_bytes);
+    hs_put_le64(page + 16, blocks->free_bytes);
+    for (unsigned i = 0; i < SPACE_CLASSES; i++)
+        hs_put_le64(page + 24 + 8 * (size_t)i, blocks->heads[i]);
+    hs_put_le64(page + 248, hs_sum64(page, 248));
+    return hs_pager_write(pager, BLOCKS_PAGE_ADDRESS, page, sizeof page, err);
+}
+
+/* Is there a free block at @p address?  Then its length and the next of its class. */
+static bool
+block_read(const hs_space *space, hs_pager *pager, uint64_t address, unsigned class,
+           uint64_t *length, uint64_t *next)
+{
+    uint8_t head[BLOCK_HEAD_SIZE];
+
+    if (address % 8 != 0 || address < HS_SPACE_START || address > space->eoa - BLOCK_HEAD_SIZE ||
+        hs_pager_read(pager, address, head, sizeof head, NULL) < 0 ||
+        memcmp(head, block_magic, sizeof block_magic) != 0)
+        return false;
+    *length = hs_get_le64(head + 8);
+    *next = hs_get_le64(head + 16);
+    return *length >= block_least[class] && *length <= HS_ARENA_SIZE &&
+           *length <= space->eoa - address;
+}
+
+/* Take a free block of at least @p size bytes; what is left over is given back. */
+static bool
+block_take(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address)
+{
+    hs_blocks *blocks = &space->blocks;
+
+    if (blocks->free_bytes == 0 || size < block_least[0])
+        return false;
+    for (unsigned class = block_class(size); class < SPACE_CLASSES; class++) {
+        uint64_t length, next, head = blocks->heads[class];
+
+        if (head == 0)
+            continue;
+        if (!block_read(space, pager, head, class, &length, &next)) {
+            blocks->heads[class] = 0;
+            continue;
+        }
+        if (length < size) /* of this class the first one is tried, and no other */
+            continue;
+        blocks->heads[class] = next;
+        blocks->free_bytes -= hs_min(blocks->free_bytes, length);
+        *address = head;
+        hs_space_give_block(space, head + size, length - size);
+        return true;
+    }
+    return false;
+}
+
+int
+hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address,
+                  h5store_err *err)
+{
+    bool large = size > HS_ARENA_SIZE / 2;
+    hs_extent extent;
+    bool reused;
+    int rc;
+
+    size = hs_round_up(size, large ? HS_SPACE_UNIT : 8);
+    space->header_dirty = true;
+    if (!large && block_take(space, pager, size, address))
+        return H5STORE_OK;
+    if (large || size > space->arena_end - space->arena_next) {
+        rc = hs_space_take(space, large ? size : HS_ARENA_SIZE, &extent, &reused, err);
+        if (rc == H5STORE_OK)
+            rc = hs_pager_reserve(pager, extent.address, extent.length, err);
+        if (rc == H5STORE_OK && reused)
+            rc = hs_pager_zero(pager, extent.address, extent.length, err);
+        if (rc < 0)
+            return rc;
+        space->blocks.metadata_bytes += extent.length;
+        if (large) {
+            *address = extent.address;
+            return H5STORE_OK;
+        }
+        if (space->arena_end != extent.address) {
+            hs_space_give_block(space, space->arena_next, space->arena_end - space->arena_next);
+            space->arena_next = extent.address;
+        }
+        space->arena_end = extent.address + extent.length;
+    }
+    *address = space->arena_next;
+    space->arena_next += size;
+    return H5STORE_OK;
+}
