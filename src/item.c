@@ -2,17 +2,19 @@
 /*
  * Items and collections; see item.h.
  *
- * The text of metadata and source and the bytes of the output are compact datasets and
- * attributes, that is, HDF5 metadata, which the log commits with the rest; what is too
- * large for an object header (64 KiB) becomes a contiguous dataset, whose bytes take the
- * same way.  Outputs of more than some tens of KiB are better stored as blobs.
+ * The text of metadata and source and the bytes of the output are attributes: one object
+ * header holds a whole item, and is read or written at once.  What is too large for a header
+ * message (64 KiB) becomes a contiguous dataset in the item's group; its bytes are HDF5
+ * metadata to the driver, and committed with the rest.  Outputs of more than some tens of KiB
+ * are better stored as blobs.
  */
 #include "item.h"
 #include "h5util.h"
 #include <assert.h>
 #include <stdio.h>
 
-#define ITEM_COMPACT_MOST 32000u
+#define ITEM_ATTRIBUTE_MOST 32000u
+#define ITEM_HEADER_MORE 160u /* bytes of the two attributes beside their values, at most */
 #define ITEM_OUTPUT_MOST ((size_t)256 * 1024 * 1024)
 #define ITEM_INDEX_TEXT 24
 
@@ -37,15 +39,29 @@ hs_item_find(hid_t file, const char *collection, const char *key, hid_t *group, 
     return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
 }
 
+/* Is a member of an item a dataset, since it is too large for an attribute?  < 0: failed. */
+static int
+item_has_dataset(hid_t item, const char *name, h5store_err *err)
+{
+    htri_t has = H5Aexists(item, name);
+
+    if (has < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item cannot be read");
+    return has > 0 ? 0 : hs_h5_has_link(item, name, err);
+}
+
 int
 hs_item_count_links(hid_t item, size_t *count, h5store_err *err)
 {
+    int output = item_has_dataset(item, "output", err);
+    int metadata = output < 0 ? output : item_has_dataset(item, "metadata", err);
     H5G_info_t info;
 
-    /* Members beside the links: metadata and output. */
-    if (H5Gget_info(item, &info) < 0 || info.nlinks < 2)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item lacks its metadata or output");
-    *count = (size_t)info.nlinks - 2;
+    if (metadata < 0)
+        return metadata;
+    if (H5Gget_info(item, &info) < 0 || info.nlinks < (hsize_t)(output + metadata))
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the links of an item cannot be counted");
+    *count = (size_t)info.nlinks - (size_t)(output + metadata);
     return H5STORE_OK;
 }
 
@@ -64,48 +80,86 @@ hs_item_open_link(hid_t item, size_t index, hid_t *dataset, h5store_err *err)
 /* ---- members ---------------------------------------------------------- */
 
 static int
-item_open_member(hid_t item, const char *name, hid_t *dataset, uint64_t *size, h5store_err *err)
+item_check_size(const char *name, uint64_t size, h5store_err *err)
 {
-    *dataset = H5Dopen2(item, name, H5P_DEFAULT);
-    if (*dataset < 0)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item has no '%s'", name);
-    *size = H5Dget_storage_size(*dataset);
-    if (*size > ITEM_OUTPUT_MOST)
+    if (size > ITEM_OUTPUT_MOST)
         return hs_fail(err, H5STORE_E_DAMAGED, 0, "the '%s' of an item has %llu bytes", name,
-                       (unsigned long long)*size);
+                       (unsigned long long)size);
     return H5STORE_OK;
 }
+
+/* A member: an attribute, or else a dataset. */
+typedef struct item_member {
+    hid_t attribute, dataset, type, space;
+    uint64_t size;
+} item_member;
+
+static void
+item_close_member(item_member *member)
+{
+    hs_h5_close_space(&member->space);
+    hs_h5_close_type(&member->type);
+    hs_h5_close_dataset(&member->dataset);
+    hs_h5_close_attribute(&member->attribute);
+}
+
+static int
+item_open_member(hid_t item, const char *name, item_member *member, h5store_err *err)
+{
+    htri_t has = H5Aexists(item, name);
+    hssize_t points;
+    size_t size;
+
+    if (has < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item cannot be read");
+    if (has > 0) {
+        member->attribute = H5Aopen(item, name, H5P_DEFAULT);
+        member->type = H5Aget_type(member->attribute);
+        member->space = H5Aget_space(member->attribute);
+    } else {
+        member->dataset = H5Dopen2(item, name, H5P_DEFAULT);
+        if (member->dataset < 0)
+            return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item has no '%s'", name);
+        member->type = H5Dget_type(member->dataset);
+        member->space = H5Dget_space(member->dataset);
+    }
+    points = member->space < 0 ? -1 : H5Sget_simple_extent_npoints(member->space);
+    size = member->type < 0 ? 0 : H5Tget_size(member->type);
+    if (points < 0 || size == 0 || H5Tis_variable_str(member->type) > 0 ||
+        !hs_mul((uint64_t)points, size, &member->size))
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the '%s' of an item is not bytes", name);
+    if (has == 0 && H5Dget_storage_size(member->dataset) != member->size)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the '%s' of an item lacks bytes", name);
+    return item_check_size(name, member->size, err);
+}
+
+#define ITEM_NO_MEMBER {H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID, 0}
 
 /* All bytes of a member, with a zero behind them. */
 static int
 item_read_member(hs_container *c, hid_t item, const char *name, uint8_t **bytes, size_t *size,
                  h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
-    HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
-    HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
+    HS_CLEANUP(item_close_member) item_member member = ITEM_NO_MEMBER;
     HS_CLEANUP(hs_freep) uint8_t *copy = NULL;
-    uint64_t length;
-    hssize_t points;
-    int rc = item_open_member(item, name, &dataset, &length, err);
+    herr_t status = 0;
+    int rc = item_open_member(item, name, &member, err);
 
     if (rc < 0)
         return rc;
-    type = H5Dget_type(dataset);
-    space = H5Dget_space(dataset);
-    points = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
-    if (type < 0 || points < 0 || H5Tis_variable_str(type) > 0 ||
-        (uint64_t)points * H5Tget_size(type) != length)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the '%s' of an item is not bytes", name);
-    copy = malloc((size_t)length + 1);
+    copy = malloc((size_t)member.size + 1);
     if (copy == NULL)
-        return hs_fail_nomem(err, length + 1, "an item");
-    copy[length] = '\0';
-    if (length > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, copy) < 0)
+        return hs_fail_nomem(err, member.size + 1, "an item");
+    copy[member.size] = '\0';
+    if (member.size > 0)
+        status = member.attribute >= 0
+                     ? H5Aread(member.attribute, member.type, copy)
+                     : H5Dread(member.dataset, member.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, copy);
+    if (status < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_DAMAGED,
                                       "the '%s' of an item cannot be read", name);
     *bytes = hs_take(&copy);
-    *size = (size_t)length;
+    *size = (size_t)member.size;
     return H5STORE_OK;
 }
 
@@ -130,11 +184,17 @@ hs_item_read_metadata(hs_container *c, hid_t item, char **metadata, h5store_err 
 int
 hs_item_sizes(hid_t item, uint64_t *output, uint64_t *metadata, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_dataset) hid_t first = H5I_INVALID_HID;
-    HS_CLEANUP(hs_h5_close_dataset) hid_t second = H5I_INVALID_HID;
-    int rc = item_open_member(item, "output", &first, output, err);
+    HS_CLEANUP(item_close_member) item_member first = ITEM_NO_MEMBER;
+    HS_CLEANUP(item_close_member) item_member second = ITEM_NO_MEMBER;
+    int rc = item_open_member(item, "output", &first, err);
 
-    return rc < 0 ? rc : item_open_member(item, "metadata", &second, metadata, err);
+    if (rc == H5STORE_OK)
+        rc = item_open_member(item, "metadata", &second, err);
+    if (rc < 0)
+        return rc;
+    *output = first.size;
+    *metadata = second.size;
+    return H5STORE_OK;
 }
 
 int
@@ -151,21 +211,29 @@ hs_item_read_source(hid_t collection, char **text, h5store_err *err)
 
 /* ---- making ----------------------------------------------------------- */
 
+/* As an attribute if that can hold it, else as a dataset. */
 static int
 item_write_member(hs_container *c, hid_t item, const char *name, hid_t type, hid_t space,
                   const void *bytes, size_t size, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
-    H5D_layout_t layout = size <= ITEM_COMPACT_MOST ? H5D_COMPACT : H5D_CONTIGUOUS;
+    HS_CLEANUP(hs_h5_close_attribute) hid_t attribute = H5I_INVALID_HID;
 
-    if (creation < 0 || H5Pset_layout(creation, layout) < 0 ||
+    if (size <= ITEM_ATTRIBUTE_MOST) {
+        attribute = H5Acreate2(item, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+        if (attribute < 0 || (size > 0 && H5Awrite(attribute, type, bytes) < 0))
+            return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5,
+                                          "cannot write the '%s' of an item", name);
+        return H5STORE_OK;
+    }
+    creation = H5Pcreate(H5P_DATASET_CREATE);
+    if (creation < 0 || H5Pset_layout(creation, H5D_CONTIGUOUS) < 0 ||
         H5Pset_obj_track_times(creation, false) < 0 ||
         H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER) < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe the '%s' of an item", name);
     dataset = H5Dcreate2(item, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
-    if (dataset < 0 ||
-        (size > 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes) < 0))
+    if (dataset < 0 || H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot write the '%s' of an item",
                                       name);
     return H5STORE_OK;
@@ -221,11 +289,30 @@ item_link(hs_container *c, hid_t file, hid_t item, const h5store_id *id, size_t 
     return H5STORE_OK;
 }
 
+/*
+ * A creation list with which the header is made as large as what is to go into it: HDF5 makes
+ * room for links only, and would need a second block for the attributes.
+ */
+static int
+item_creation_list(const h5store_item_spec *spec, hid_t *list, h5store_err *err)
+{
+    size_t metadata = spec->metadata != NULL ? strlen(spec->metadata) : 2;
+    size_t room = ITEM_HEADER_MORE + 16 * hs_min(spec->link_count, 8);
+
+    room += metadata <= ITEM_ATTRIBUTE_MOST ? metadata : 0;
+    room += spec->output_size <= ITEM_ATTRIBUTE_MOST ? spec->output_size : 0;
+    *list = H5Pcreate(H5P_GROUP_CREATE);
+    if (*list < 0 || H5Pset_est_link_info(*list, 1, (unsigned)hs_min(room, 65000)) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe an item");
+    return H5STORE_OK;
+}
+
 int
 hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
     int rc = hs_item_path(spec->collection, spec->key, &path, err);
 
@@ -235,9 +322,11 @@ hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, h5sto
                      spec->output_size);
     if (rc == H5STORE_OK)
         rc = hs_h5_link_list(&links, err);
+    if (rc == H5STORE_OK)
+        rc = item_creation_list(spec, &creation, err);
     if (rc < 0)
         return rc;
-    item = H5Gcreate2(file, path, links, H5P_DEFAULT, H5P_DEFAULT);
+    item = H5Gcreate2(file, path, links, creation, H5P_DEFAULT);
     if (item < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create item '%s'", path);
     rc = item_write_metadata(c, item, spec->metadata != NULL ? spec->metadata : "{}", err);
@@ -262,7 +351,7 @@ hs_item_set_metadata(hs_container *c, hid_t file, const char *collection, const 
         return H5STORE_OK;
     if (rc < 0)
         return rc;
-    if (H5Ldelete(item, "metadata", H5P_DEFAULT) < 0)
+    if (H5Adelete(item, "metadata") < 0 && H5Ldelete(item, "metadata", H5P_DEFAULT) < 0)
         (void)H5Eclear2(H5E_DEFAULT); /* it had none: that is mended now */
     return item_write_metadata(c, item, metadata, err);
 }

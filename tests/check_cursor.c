@@ -322,7 +322,7 @@ START_TEST(walk_goes_on_behind_a_damaged_item)
 
         box_set(store, "m/f", key, 600, i);
     }
-    damage(NULL, "/items/m/f/#kd/kd/output");
+    damage("output", "/items/m/f/#kd/kd");
     cursor = walk_items(NULL);
     while ((rc = h5store_item_cursor_next(cursor, &info, &box_err)) != H5STORE_DONE) {
         ck_assert(rc == H5STORE_OK || rc == H5STORE_E_DAMAGED);

@@ -375,6 +375,38 @@ stock_fan(hid_t group, const char *name, const H5L_info_t *info, void *context)
     return rc < 0 ? stock_fail(stock, name, "the group of blobs cannot be listed") : 0;
 }
 
+/* The bytes of a member of an item: an attribute, or a dataset when it is large. */
+static void *
+stock_member(hid_t item, const char *name, size_t *size)
+{
+    void *bytes = NULL;
+    hid_t member;
+
+    if (H5Aexists(item, name) > 0) {
+        hid_t type, space;
+
+        member = H5Aopen(item, name, H5P_DEFAULT);
+        type = H5Aget_type(member);
+        space = H5Aget_space(member);
+        *size = H5Tget_size(type) * (size_t)H5Sget_simple_extent_npoints(space);
+        bytes = calloc(*size + 1, 1);
+        if (bytes != NULL && *size > 0 && H5Aread(member, type, bytes) < 0) {
+            free(bytes);
+            bytes = NULL;
+        }
+        H5Sclose(space);
+        H5Tclose(type);
+        H5Aclose(member);
+        return bytes;
+    }
+    member = H5Dopen2(item, name, H5P_DEFAULT);
+    if (member >= 0) {
+        bytes = stock_bytes(member, size);
+        H5Dclose(member);
+    }
+    return bytes;
+}
+
 static herr_t
 stock_item(hid_t group, const char *name, const H5L_info_t *info, void *context)
 {
@@ -406,14 +438,8 @@ stock_item(hid_t group, const char *name, const H5L_info_t *info, void *context)
         snprintf(links + used, sizeof links - used, " %s", id);
         free(id);
     }
-    dataset = H5Dopen2(item, "output", H5P_DEFAULT);
-    output = dataset < 0 ? NULL : stock_bytes(dataset, &size);
-    if (dataset >= 0)
-        H5Dclose(dataset);
-    dataset = H5Dopen2(item, "metadata", H5P_DEFAULT);
-    metadata = dataset < 0 ? NULL : stock_bytes(dataset, &ignored);
-    if (dataset >= 0)
-        H5Dclose(dataset);
+    output = stock_member(item, "output", &size);
+    metadata = stock_member(item, "metadata", &ignored);
     H5Gclose(item);
     if (output == NULL || metadata == NULL) {
         free(output);
