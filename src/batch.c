@@ -397,19 +397,19 @@ hs_batch_keep(hs_batch *batch, const h5store_id *id, bool keep, h5store_err *err
 static int
 commit_put(hs_container *c, hid_t file, const batch_put *put, bool *record, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
     hs_counters *counters = &hs_container_space(c)->counters;
     char path[HS_BLOB_PATH_SIZE];
+    uint64_t address;
     hs_blob blob;
-    int rc = hs_blob_find(file, &put->id, &dataset, NULL);
+    int rc = hs_blob_find(file, &put->id, &address, NULL);
 
     *record = put->state != PUT_FOUND && put->extent.length > 0;
     if (rc == H5STORE_OK) {
-        rc = hs_blob_describe(c, dataset, &blob, err);
+        rc = hs_blob_describe(c, address, &blob, err);
         if (rc == H5STORE_OK) {
             hs_blob_release(&blob);
             if (put->state == PUT_MENDED)
-                rc = hs_blob_mend(dataset, &put->array, &put->layout, put->sum, err);
+                rc = hs_blob_mend(file, &put->id, &put->array, &put->layout, put->sum, err);
             return rc;
         }
         if (rc != H5STORE_E_DAMAGED)
@@ -429,8 +429,9 @@ static int
 commit_keep(hs_container *c, hid_t file, const char *id, bool keep, hs_id_list *orphans,
             h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_group) hid_t kept = H5Gopen2(file, "/kept", H5P_DEFAULT);
+    char path[HS_BLOB_PATH_SIZE];
+    uint64_t address;
     h5store_id name;
     int rc, has = kept < 0 ? hs_h5_fail(err, H5STORE_E_DAMAGED, "there is no group '/kept'")
                            : hs_h5_has_link(kept, id, err);
@@ -448,14 +449,16 @@ commit_keep(hs_container *c, hid_t file, const char *id, bool keep, hs_id_list *
             return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot discard blob %s", id);
         return hs_id_list_add(orphans, &name, err);
     }
-    rc = hs_blob_find(file, &name, &dataset, err);
-    if (rc == H5STORE_OK && H5Olink(dataset, kept, id, H5P_DEFAULT, H5P_DEFAULT) < 0)
+    hs_blob_path(&name, path);
+    rc = hs_blob_find(file, &name, &address, err);
+    if (rc == H5STORE_OK && H5Lcreate_hard(file, path, kept, id, H5P_DEFAULT, H5P_DEFAULT) < 0)
         rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot keep blob %s", id);
     return rc;
 }
 
 static int
-commit_op(hs_container *c, hid_t file, const batch_op *op, hs_id_list *orphans, h5store_err *err)
+commit_op(hs_container *c, hid_t file, const batch_op *op, const hs_sizes *sizes,
+          hs_id_list *orphans, h5store_err *err)
 {
     h5store_item_spec spec = {op->collection, op->key,   op->output,    op->output_size,
                               op->text,       op->links, op->link_count};
@@ -464,7 +467,7 @@ commit_op(hs_container *c, hid_t file, const batch_op *op, hs_id_list *orphans, 
     switch (op->kind) {
     case SET_ITEM:
         rc = hs_item_remove(c, file, op->collection, op->key, orphans, err);
-        return rc < 0 ? rc : hs_item_create(c, file, &spec, err);
+        return rc < 0 ? rc : hs_item_create(c, file, &spec, sizes, err);
     case SET_METADATA:
         return hs_item_set_metadata(c, file, op->collection, op->key,
                                     op->text != NULL ? op->text : "{}", err);
@@ -481,34 +484,80 @@ commit_op(hs_container *c, hid_t file, const batch_op *op, hs_id_list *orphans, 
     return H5STORE_OK;
 }
 
+static int
+batch_compare_sizes(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(h5store_id));
+}
+
+/* The blobs that items of the batch link to or that it keeps, by id; bytes are those of puts. */
+static int
+batch_linked(const hs_batch *batch, hs_sizes *linked, h5store_err *err)
+{
+    size_t room = 1;
+
+    for (size_t i = 0; i < batch->op_count; i++)
+        room += batch->ops[i].link_count + 1;
+    linked->sizes = calloc(room, sizeof *linked->sizes);
+    if (linked->sizes == NULL)
+        return hs_fail_nomem(err, room * sizeof *linked->sizes, "a batch");
+    for (size_t i = 0; i < batch->op_count; i++) {
+        const batch_op *op = &batch->ops[i];
+
+        for (size_t j = 0; j < op->link_count; j++)
+            linked->sizes[linked->count++].id = op->links[j];
+        if (op->kind == KEEP &&
+            h5store_id_parse(op->key, &linked->sizes[linked->count].id, NULL) == H5STORE_OK)
+            linked->count++;
+    }
+    qsort(linked->sizes, linked->count, sizeof *linked->sizes, batch_compare_sizes);
+    return H5STORE_OK;
+}
+
+/* The puts that something refers to.  *logged: those whose bytes were written for them. */
+static int
+commit_puts(const hs_batch *batch, hid_t file, hs_sizes *puts, hs_wal_blob *log, size_t *logged,
+            h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) struct hs_size *kept = NULL;
+    hs_sizes linked = {0};
+    bool record;
+    int rc = batch_linked(batch, &linked, err);
+
+    kept = linked.sizes; /* released at the end */
+    for (size_t i = 0; rc == H5STORE_OK && i < batch->put_count; i++) {
+        const batch_put *put = batch->puts[i];
+        uint64_t ignored;
+
+        if (!hs_sizes_find(&linked, &put->id, &ignored))
+            continue; /* its reservation is given up with the batch */
+        rc = commit_put(batch->container, file, put, &record, err);
+        if (rc == H5STORE_OK && record)
+            log[(*logged)++] = (hs_wal_blob){put->id, put->extent};
+        puts->sizes[puts->count++] = (struct hs_size){put->id, put->array.nbytes};
+    }
+    qsort(puts->sizes, puts->count, sizeof *puts->sizes, batch_compare_sizes);
+    return rc;
+}
+
 /* Everything inside the scope.  *dropped: a blob went. */
 static int
 commit_all(const hs_batch *batch, hid_t file, hs_wal_blob *log, size_t *logged, bool *dropped,
            h5store_err *err)
 {
     hs_container *c = batch->container;
-    hs_id_list orphans = {0};
-    bool flag;
-    int rc = H5STORE_OK;
+    HS_CLEANUP(hs_freep) struct hs_size *sizes = malloc((batch->put_count + 1) * sizeof *sizes);
+    HS_CLEANUP(hs_id_list_release) hs_id_list orphans = {0};
+    hs_sizes puts = {sizes, 0};
+    int rc;
 
     *logged = 0;
-    for (size_t i = 0; rc == H5STORE_OK && i < batch->put_count; i++) {
-        const batch_put *put = batch->puts[i];
-
-        rc = commit_put(c, file, put, &flag, err);
-        if (rc == H5STORE_OK && flag)
-            log[(*logged)++] = (hs_wal_blob){put->id, put->extent};
-        if (rc == H5STORE_OK)
-            rc = hs_id_list_add(&orphans, &put->id, err);
-    }
+    if (sizes == NULL)
+        return hs_fail_nomem(err, batch->put_count * sizeof *sizes, "a batch");
+    rc = commit_puts(batch, file, &puts, log, logged, err);
     for (size_t i = 0; rc == H5STORE_OK && i < batch->op_count; i++)
-        rc = commit_op(c, file, &batch->ops[i], &orphans, err);
-    for (size_t i = 0; rc == H5STORE_OK && i < orphans.count; i++) {
-        rc = hs_blob_drop_unused(c, file, &orphans.ids[i], &flag, err);
-        *dropped = *dropped || (rc == H5STORE_OK && flag);
-    }
-    hs_id_list_release(&orphans);
-    return rc;
+        rc = commit_op(c, file, &batch->ops[i], &puts, &orphans, err);
+    return rc < 0 ? rc : hs_blob_drop_unused(c, file, orphans.ids, orphans.count, dropped, err);
 }
 
 static bool

@@ -10,6 +10,7 @@
 #include "blob.h"
 #include "dtype.h"
 #include "h5util.h"
+#include "ohdr.h"
 #include <assert.h>
 #include <stdio.h>
 
@@ -30,67 +31,85 @@ hs_blob_path(const h5store_id *id, char path[HS_BLOB_PATH_SIZE])
 }
 
 int
-hs_blob_find(hid_t file, const h5store_id *id, hid_t *dataset, h5store_err *err)
+hs_blob_find(hid_t file, const h5store_id *id, uint64_t *address, h5store_err *err)
 {
     char path[HS_BLOB_PATH_SIZE];
 
     hs_blob_path(id, path);
-    *dataset = H5Dopen2(file, path, H5P_DEFAULT);
-    if (*dataset >= 0)
-        return H5STORE_OK;
-    (void)H5Eclear2(H5E_DEFAULT);
-    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no blob %s", path + sizeof "/blobs/3f");
+    if (hs_h5_find(file, path, address, NULL) < 0)
+        return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no blob %s",
+                       path + sizeof "/blobs/3f");
+    return H5STORE_OK;
 }
 
 /* ---- describing ------------------------------------------------------- */
 
 /* Bytes of the array by HDF5's own description, which a damaged attribute leaves alone. */
 static int
-blob_size(hid_t dataset, uint64_t *nbytes, h5store_err *err)
+blob_size(const hs_ohdr *header, uint64_t *nbytes, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_type) hid_t type = H5Dget_type(dataset);
-    HS_CLEANUP(hs_h5_close_space) hid_t space = H5Dget_space(dataset);
-    hssize_t points = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
-    size_t size = type < 0 ? 0 : H5Tget_size(type);
+    uint64_t size = header->type_size;
+    bool fits = size > 0;
 
-    if (points < 0 || size == 0 || !hs_mul((uint64_t)points, size, nbytes))
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the shape of a blob is impossible");
+    for (int i = 0; fits && i < header->rank; i++)
+        fits = hs_mul(size, header->dims[i], &size);
+    if (!fits)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "its type and shape are impossible");
+    *nbytes = size;
+    return H5STORE_OK;
+}
+
+static int
+blob_id(const hs_ohdr *header, h5store_id *id, h5store_err *err)
+{
+    char text[H5STORE_ID_TEXT_SIZE] = "";
+
+    if (!hs_ohdr_text(header, "id", text, sizeof text) || h5store_id_parse(text, id, NULL) < 0)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "its attribute 'id' is not the name of a blob");
     return H5STORE_OK;
 }
 
 int
-hs_blob_brief_of(hid_t dataset, hs_blob_brief *brief, h5store_err *err)
+hs_blob_brief_of(hs_container *c, uint64_t address, hs_blob_brief *brief, h5store_err *err)
 {
-    HS_CLEANUP(hs_freep) char *text = NULL;
-    int rc;
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    int rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
 
     memset(brief, 0, sizeof *brief);
-    rc = blob_size(dataset, &brief->nbytes, err);
-    if (rc == H5STORE_OK)
-        rc = hs_h5_link_count(dataset, &brief->links, err);
-    if (rc == H5STORE_OK)
-        rc = hs_h5_read_text(dataset, "id", H5STORE_ID_TEXT_SIZE, &text, err);
-    if (rc == H5STORE_OK && h5store_id_parse(text, &brief->id, NULL) < 0)
-        rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "'%s' is not the name of a blob", text);
-    return rc;
+    if (rc < 0)
+        return rc;
+    brief->links = header.references;
+    rc = blob_size(&header, &brief->nbytes, err);
+    return rc < 0 ? rc : blob_id(&header, &brief->id, err);
+}
+
+/* Bytes of all chunks of a dataset; 0 when they cannot be counted. */
+static uint64_t
+blob_stored(const hs_ohdr *header)
+{
+    uint64_t stored = header->chunk_size;
+
+    for (int i = 0; i < header->rank; i++) {
+        uint64_t chunk = header->chunk_dims[i];
+
+        if (chunk == 0 ||
+            !hs_mul(stored, header->dims[i] / chunk + (header->dims[i] % chunk != 0), &stored))
+            return 0;
+    }
+    return stored;
 }
 
 /* Where the bytes lie; checks that HDF5 knows of enough of them. */
 static int
-blob_locate(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
+blob_locate(hs_container *c, const hs_ohdr *header, hs_blob *blob, h5store_err *err)
 {
-    static const hsize_t origin[H5S_MAX_RANK];
-    haddr_t address = HADDR_UNDEF;
-    hsize_t size = 0, stored = H5Dget_storage_size(dataset);
-    unsigned mask = 0;
+    uint64_t address = header->data_address, stored = blob_stored(header), end;
 
-    if (H5Dget_chunk_info_by_coord(dataset, origin, &mask, &address, &size) < 0)
-        return hs_container_hdf5_fail(c, err, H5STORE_E_DAMAGED, "its bytes cannot be located");
-    if (address == HADDR_UNDEF || address % HS_SPACE_UNIT != 0 || mask != 0 ||
-        stored < blob->info.array.nbytes)
+    if (header->layout != HS_OHDR_IMPLICIT || header->filtered || address % HS_SPACE_UNIT != 0 ||
+        stored < blob->info.array.nbytes || stored > INT64_MAX)
         return hs_fail(err, H5STORE_E_DAMAGED, 0, "its bytes are not where they must be");
     blob->extent = (hs_extent){address, hs_round_up(stored, HS_SPACE_UNIT)};
-    if (address + blob->extent.length > hs_container_space(c)->eoa)
+    if (!hs_add(address, blob->extent.length, &end) || end > hs_container_space(c)->eoa)
         return hs_fail(err, H5STORE_E_DAMAGED, 0, "its bytes lie beyond the end of the file");
     blob->info.offset = address;
     blob->info.stored_bytes = blob->extent.length;
@@ -98,89 +117,107 @@ blob_locate(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
 }
 
 static int
-blob_read_inline(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
+blob_read_inline(const hs_ohdr *header, hs_blob *blob, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_type) hid_t type = H5Dget_type(dataset);
+    size_t size = (size_t)blob->info.array.nbytes;
 
-    if (blob->info.array.nbytes == 0)
+    if (size == 0)
         return H5STORE_OK;
-    if (type < 0 || H5Dget_storage_size(dataset) != blob->info.array.nbytes)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "its bytes are not as many as they must be");
-    if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, blob->inline_bytes) < 0)
-        return hs_container_hdf5_fail(c, err, H5STORE_E_DAMAGED, "its bytes cannot be read");
+    if (header->layout != HS_OHDR_COMPACT || header->data_size != size)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "its bytes are not as many as they must be");
+    memcpy(blob->inline_bytes, header->data, size);
     return H5STORE_OK;
 }
 
 static int
-blob_describe(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
+blob_read_dtype(const hs_ohdr *header, hs_blob *blob, h5store_err *err)
 {
-    HS_CLEANUP(hs_freep) char *order = NULL;
-    HS_CLEANUP(hs_freep) char *id = NULL;
+    const hs_ohdr_attribute *dtype = hs_ohdr_find(header, "dtype");
+
+    if (dtype == NULL || dtype->type_class != H5T_STRING || dtype->count != 1 ||
+        dtype->size > H5STORE_MAX_DTYPE)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "its attribute 'dtype' is not a text");
+    blob->dtype = strndup((const char *)dtype->value, dtype->size);
+    return blob->dtype != NULL ? H5STORE_OK : hs_fail_nomem(err, dtype->size, "a dtype");
+}
+
+static int
+blob_read_shape(const hs_ohdr *header, h5store_array *array, h5store_err *err)
+{
+    const hs_ohdr_attribute *shape = hs_ohdr_find(header, "shape");
+
+    if (shape == NULL || shape->type_class != H5T_INTEGER || shape->type_size != 8 ||
+        shape->count > H5STORE_MAX_RANK)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "its attribute 'shape' is not a list of numbers");
+    array->rank = (int)shape->count;
+    for (int i = 0; i < array->rank; i++)
+        array->shape[i] = hs_get_le64(shape->value + 8 * (size_t)i);
+    return H5STORE_OK;
+}
+
+static int
+blob_describe(hs_container *c, const hs_ohdr *header, hs_blob *blob, h5store_err *err)
+{
     h5store_array *array = &blob->info.array;
-    size_t rank = 0, itemsize = 0, one = 0;
-    uint64_t links = 0, size = 0;
-    htri_t damaged;
-    int rc = hs_h5_read_text(dataset, "id", H5STORE_ID_TEXT_SIZE, &id, err);
+    char order[8] = "";
+    size_t itemsize = 0;
+    uint64_t size = 0;
+    int rc = blob_id(header, &blob->info.id, err);
 
     if (rc == H5STORE_OK)
-        rc = h5store_id_parse(id, &blob->info.id, err);
+        rc = blob_read_dtype(header, blob, err);
     if (rc == H5STORE_OK)
-        rc = hs_h5_read_text(dataset, "dtype", H5STORE_MAX_DTYPE, &blob->dtype, err);
-    if (rc == H5STORE_OK)
-        rc = hs_h5_read_u64(dataset, "shape", array->shape, H5STORE_MAX_RANK, &rank, err);
-    if (rc == H5STORE_OK)
-        rc = hs_h5_read_text(dataset, "order", 8, &order, err);
-    if (rc == H5STORE_OK)
-        rc = hs_h5_read_u64(dataset, "checksum", &blob->sum, 1, &one, err);
+        rc = blob_read_shape(header, array, err);
     if (rc == H5STORE_OK)
         rc = hs_dtype_itemsize(blob->dtype, &itemsize, err);
     if (rc == H5STORE_OK)
-        rc = hs_h5_link_count(dataset, &links, err);
-    if (rc == H5STORE_OK)
-        rc = blob_size(dataset, &size, err);
+        rc = blob_size(header, &size, err);
     if (rc < 0)
         return rc;
-    damaged = H5Aexists(dataset, "damaged");
-    blob->damaged = damaged != 0;
-    blob->info.links = links > 0 ? links - 1 : 0;
+    if (!hs_ohdr_text(header, "order", order, sizeof order) ||
+        (strcmp(order, "C") != 0 && strcmp(order, "F") != 0) ||
+        !hs_ohdr_u64(header, "checksum", &blob->sum))
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "its attributes are not as they must be");
+    blob->damaged = hs_ohdr_find(header, "damaged") != NULL;
+    blob->info.links = header->references > 0 ? header->references - 1 : 0;
     array->dtype = blob->dtype;
-    array->rank = (int)rank;
     array->order = order[0] == 'F' ? H5STORE_ORDER_F : H5STORE_ORDER_C;
     array->nbytes = itemsize;
-    for (size_t i = 0; i < rank; i++)
+    for (int i = 0; i < array->rank; i++)
         if (!hs_mul(array->nbytes, array->shape[i], &array->nbytes))
             return hs_fail(err, H5STORE_E_DAMAGED, 0, "its shape is impossible");
     if (size != array->nbytes)
         return hs_fail(err, H5STORE_E_DAMAGED, 0,
                        "it has %llu bytes by its attributes and %llu by its HDF5 type and shape",
                        (unsigned long long)array->nbytes, (unsigned long long)size);
-    if (one != 1 || (strcmp(order, "C") != 0 && strcmp(order, "F") != 0))
-        return hs_fail(err, H5STORE_E_DAMAGED, 0, "its attributes are not as they must be");
-    return array->nbytes <= HS_ARRAY_INLINE ? blob_read_inline(c, dataset, blob, err)
-                                            : blob_locate(c, dataset, blob, err);
+    return array->nbytes <= HS_ARRAY_INLINE ? blob_read_inline(header, blob, err)
+                                            : blob_locate(c, header, blob, err);
 }
 
 int
-hs_blob_describe(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
+hs_blob_describe(hs_container *c, uint64_t address, hs_blob *blob, h5store_err *err)
 {
-    char name[128] = "?";
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    char name[H5STORE_ID_TEXT_SIZE] = "";
     int rc;
 
     memset(blob, 0, sizeof *blob);
-    rc = blob_describe(c, dataset, blob, err);
+    rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
+    if (rc == H5STORE_OK)
+        rc = blob_describe(c, &header, blob, err);
     if (rc == H5STORE_OK)
         return rc;
+    if (!hs_ohdr_text(&header, "id", name, sizeof name))
+        snprintf(name, sizeof name, "at byte %llu", (unsigned long long)address);
     hs_blob_release(blob);
     memset(blob, 0, sizeof *blob);
-    (void)H5Iget_name(dataset, name, sizeof name);
     if (rc == H5STORE_E_INVALID || rc == H5STORE_E_UNSUPPORTED) {
         /* What an argument may not be, the file may not hold either. */
         h5store_err inner = err != NULL ? *err : (h5store_err){0};
 
         rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "%s", inner.message);
     }
-    return hs_prefix(err, rc, "blob '%s' of container '%s' is damaged", name,
-                     hs_container_path(c));
+    return hs_prefix(err, rc, "blob %s of container '%s' is damaged", name, hs_container_path(c));
 }
 
 /* ---- making ----------------------------------------------------------- */
@@ -286,63 +323,124 @@ hs_blob_create(hs_container *c, hid_t file, const h5store_id *id, const h5store_
     return H5STORE_OK;
 }
 
-int
-hs_blob_drop_unused(hs_container *c, hid_t file, const h5store_id *id, bool *dropped,
-                    h5store_err *err)
-{
-    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
-    hs_counters *counters = &hs_container_space(c)->counters;
-    char path[HS_BLOB_PATH_SIZE];
-    hs_blob blob;
-    uint64_t links, size = 0;
-    int rc = hs_blob_find(file, id, &dataset, NULL);
+/* ---- removing --------------------------------------------------------- */
 
-    *dropped = false;
-    if (rc == H5STORE_E_NOT_FOUND)
+/* In the group of the blobs with the same two digits: take one away, if it is unused. */
+static int
+blob_drop(hs_container *c, hid_t fan, const h5store_id *id, bool *dropped, h5store_err *err)
+{
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    hs_space *space = hs_container_space(c);
+    char name[H5STORE_ID_TEXT_SIZE];
+    uint64_t address, size = 0;
+    hs_blob blob = {0};
+    int rc;
+
+    h5store_id_format(id, name);
+    if (hs_h5_find(fan, name, &address, NULL) < 0)
         return H5STORE_OK;
-    rc = hs_h5_link_count(dataset, &links, err);
-    if (rc < 0 || links > 1)
+    rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
+    if (rc < 0 && rc != H5STORE_E_DAMAGED)
         return rc;
-    hs_blob_path(id, path);
-    rc = hs_blob_describe(c, dataset, &blob, err);
-    if (rc == H5STORE_OK) {
-        if (blob.extent.length > 0)
-            rc = hs_space_loosen(hs_container_space(c), blob.extent, hs_container_sequence(c),
-                                 err);
-        hs_blob_release(&blob);
-    } else if (rc == H5STORE_E_DAMAGED) {
-        rc = H5STORE_OK; /* its space is lost to a repack, but it must go all the same */
+    if (rc == H5STORE_OK && header.references > 1)
+        return rc;
+    /* Damaged, it must go all the same; its space is lost to a repack. */
+    if (rc == H5STORE_OK && blob_describe(c, &header, &blob, NULL) == H5STORE_OK &&
+        blob.extent.length > 0) {
+        rc = hs_space_loosen(space, blob.extent, hs_container_sequence(c), err);
+        if (rc < 0) {
+            hs_blob_release(&blob);
+            return rc;
+        }
     }
-    if (rc < 0)
-        return rc;
-    (void)blob_size(dataset, &size, NULL);
-    counters->blobs -= hs_min(counters->blobs, 1);
-    counters->blob_bytes -= hs_min(counters->blob_bytes, size);
-    hs_h5_close_dataset(&dataset);
-    if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
-        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove blob '%s'", path);
+    hs_blob_release(&blob);
+    (void)blob_size(&header, &size, NULL);
+    space->counters.blobs -= hs_min(space->counters.blobs, 1);
+    space->counters.blob_bytes -= hs_min(space->counters.blob_bytes, size);
+    if (H5Ldelete(fan, name, H5P_DEFAULT) < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove blob '%s'", name);
+    for (size_t i = 0; i < header.block_count; i++)
+        hs_space_give_block(space, header.blocks[i].address, header.blocks[i].length);
     *dropped = true;
     return H5STORE_OK;
 }
 
-int
-hs_blob_mark(hid_t dataset, h5store_err *err)
+static int
+blob_compare(const void *a, const void *b)
 {
-    uint64_t one = 1;
-
-    return hs_h5_write_u64(dataset, "damaged", &one, 1, true, err);
+    return memcmp(a, b, sizeof(h5store_id));
 }
 
 int
-hs_blob_mend(hid_t dataset, const h5store_array *array, const hs_layout *layout, uint64_t sum,
-             h5store_err *err)
+hs_blob_drop_unused(hs_container *c, hid_t file, h5store_id *ids, size_t count, bool *dropped,
+                    h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_type) hid_t type = H5Dget_type(dataset);
-    htri_t marked = H5Aexists(dataset, "damaged");
-    int rc = hs_h5_write_u64(dataset, "checksum", &sum, 1, true, err);
+    HS_CLEANUP(hs_h5_close_group) hid_t fan = H5I_INVALID_HID;
+    int rc = H5STORE_OK;
 
+    *dropped = false;
+    if (count == 0)
+        return rc;
+    /* So that the headers in the pages have the counts that HDF5 has. */
+    rc = hs_container_settle_pages(c, err);
+    qsort(ids, count, sizeof *ids, blob_compare);
+    for (size_t i = 0; rc == H5STORE_OK && i < count; i++) {
+        if (i > 0 && h5store_id_equal(&ids[i], &ids[i - 1]))
+            continue;
+        if (fan < 0 || ids[i].bytes[0] != ids[i - 1].bytes[0]) {
+            char path[HS_BLOB_PATH_SIZE];
+
+            hs_h5_close_group(&fan);
+            hs_blob_path(&ids[i], path);
+            path[sizeof "/blobs/3f" - 1] = '\0';
+            fan = H5Gopen2(file, path, H5P_DEFAULT);
+            if (fan < 0)
+                (void)H5Eclear2(H5E_DEFAULT);
+        }
+        if (fan >= 0)
+            rc = blob_drop(c, fan, &ids[i], dropped, err);
+    }
+    return rc;
+}
+
+/* ---- damage ----------------------------------------------------------- */
+
+static int
+blob_open(hid_t file, const h5store_id *id, hid_t *dataset, h5store_err *err)
+{
+    char path[HS_BLOB_PATH_SIZE];
+
+    hs_blob_path(id, path);
+    *dataset = H5Dopen2(file, path, H5P_DEFAULT);
+    return *dataset >= 0 ? H5STORE_OK
+                         : hs_h5_fail(err, H5STORE_E_DAMAGED, "blob '%s' cannot be opened", path);
+}
+
+int
+hs_blob_mark(hid_t file, const h5store_id *id, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    uint64_t one = 1;
+    int rc = blob_open(file, id, &dataset, err);
+
+    return rc < 0 ? rc : hs_h5_write_u64(dataset, "damaged", &one, 1, true, err);
+}
+
+int
+hs_blob_mend(hid_t file, const h5store_id *id, const h5store_array *array,
+             const hs_layout *layout, uint64_t sum, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
+    htri_t marked;
+    int rc = blob_open(file, id, &dataset, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_h5_write_u64(dataset, "checksum", &sum, 1, true, err);
     if (rc < 0)
         return rc;
+    type = H5Dget_type(dataset);
+    marked = H5Aexists(dataset, "damaged");
     if (type < 0 || marked < 0 || (marked > 0 && H5Adelete(dataset, "damaged") < 0))
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot clear the mark of a blob");
     if (layout->kind == HS_LAYOUT_COMPACT && array->nbytes > 0 &&

@@ -28,11 +28,11 @@ void hs_blob_release(hs_blob *blob);
 
 /* ---- in any scope ----------------------------------------------------- */
 
-/* Open the dataset of a blob.  NOT_FOUND without a message's cost when @p err is NULL. */
-int hs_blob_find(hid_t file, const h5store_id *id, hid_t *dataset, h5store_err *err);
+/* The address of a blob's object header.  NOT_FOUND. */
+int hs_blob_find(hid_t file, const h5store_id *id, uint64_t *address, h5store_err *err);
 
-/* Read all that an open dataset says, checking that it is consistent.  DAMAGED if not. */
-int hs_blob_describe(hs_container *container, hid_t dataset, hs_blob *blob, h5store_err *err);
+/* Read all that a blob's object header says, checking that it is consistent.  DAMAGED if not. */
+int hs_blob_describe(hs_container *container, uint64_t address, hs_blob *blob, h5store_err *err);
 
 /* Only the id, the bytes, and the number of links (the one in /blobs included).  DAMAGED: one
  * of them cannot be read, and is zeros. */
@@ -41,7 +41,8 @@ typedef struct hs_blob_brief {
     uint64_t nbytes;
     uint64_t links;
 } hs_blob_brief;
-int hs_blob_brief_of(hid_t dataset, hs_blob_brief *brief, h5store_err *err);
+int hs_blob_brief_of(hs_container *container, uint64_t address, hs_blob_brief *brief,
+                     h5store_err *err);
 
 /* ---- in a write scope ------------------------------------------------- */
 
@@ -53,15 +54,18 @@ int hs_blob_create(hs_container *container, hid_t file, const h5store_id *id,
                    const h5store_array *array, const hs_layout *layout, hs_extent extent,
                    uint64_t sum, h5store_err *err);
 
-/* Take a blob away if /blobs has its only link; its extent becomes loose. */
-int hs_blob_drop_unused(hs_container *container, hid_t file, const h5store_id *id,
+/*
+ * Take those of some blobs away to which /blobs has the only link; their extents become loose.
+ * Sorts the ids.  *dropped: at least one went.
+ */
+int hs_blob_drop_unused(hs_container *container, hid_t file, h5store_id *ids, size_t count,
                         bool *dropped, h5store_err *err);
 
 /* Note that a reader found other bytes than were put. */
-int hs_blob_mark(hid_t dataset, h5store_err *err);
+int hs_blob_mark(hid_t file, const h5store_id *id, h5store_err *err);
 
 /* Its bytes were written again: clear the note, and set what lies in HDF5's hands. */
-int hs_blob_mend(hid_t dataset, const h5store_array *array, const hs_layout *layout, uint64_t sum,
+int hs_blob_mend(hid_t file, const h5store_id *id, const h5store_array *array, const hs_layout *layout, uint64_t sum,
                  h5store_err *err);
 
 /* "/blobs/3f/3fa9..." */

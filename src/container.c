@@ -524,11 +524,8 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
     int rc = H5STORE_OK;
 
     assert(c->scope == SCOPE_WRITE);
-    if (c->scope_hdf5 && H5Fflush(c->file, H5F_SCOPE_LOCAL) < 0)
-        rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5,
-                                    "cannot bring the metadata of container '%s' together",
-                                    c->path);
-    rc = hs_container_verdict(c, rc, err);
+    if (c->scope_hdf5)
+        rc = hs_container_settle_pages(c, err);
     if (rc == H5STORE_OK)
         rc = hs_space_save(&c->space, &c->pager, sequence, err);
     if (rc == H5STORE_OK && c->pager.pending.count > 0) {
@@ -564,6 +561,26 @@ hs_container_space(hs_container *c)
 {
     assert(c->scope != SCOPE_NONE);
     return &c->space;
+}
+
+hs_pager *
+hs_container_pager(hs_container *c)
+{
+    assert(c->scope != SCOPE_NONE);
+    return &c->pager;
+}
+
+int
+hs_container_settle_pages(hs_container *c, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    assert(c->scope == SCOPE_WRITE && c->scope_hdf5);
+    if (H5Fflush(c->file, H5F_SCOPE_LOCAL) < 0)
+        rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5,
+                                    "cannot bring the metadata of container '%s' together",
+                                    c->path);
+    return hs_container_verdict(c, rc, err);
 }
 
 uint64_t

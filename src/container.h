@@ -75,6 +75,11 @@ void hs_container_gives_space(hs_container *container);
 /* Inside a scope: the space table (to be changed in a write scope only). */
 hs_space *hs_container_space(hs_container *container);
 
+/* Inside a scope: the pages, for those who read object headers themselves.  They agree with
+ * HDF5's caches but for what this scope changed; hs_container_settle_pages brings that in. */
+hs_pager *hs_container_pager(hs_container *container);
+int hs_container_settle_pages(hs_container *container, h5store_err *err);
+
 /* Inside a scope: the number that the next record will have, that is, in a write scope, the
  * record of this commit. */
 uint64_t hs_container_sequence(const hs_container *container);

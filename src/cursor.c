@@ -55,8 +55,8 @@ static int
 blob_walk_step(hs_blob_walk *walk, hid_t file, h5store_err *err)
 {
     for (;;) {
-        HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
         const char *name;
+        uint64_t address;
         h5store_id id;
         int rc = blob_walk_fill(walk, file, err);
 
@@ -67,9 +67,9 @@ blob_walk_step(hs_blob_walk *walk, hid_t file, h5store_err *err)
         if (rc < 0)
             return hs_fail(err, H5STORE_E_DAMAGED, 0, "'/blobs' has a member '%s' that is no name "
                            "of a blob", name);
-        if (hs_blob_find(file, &id, &dataset, NULL) < 0)
-            continue;
-        rc = hs_blob_describe(walk->container, dataset, &walk->blob, err);
+        if (hs_blob_find(file, &id, &address, NULL) < 0)
+            continue; /* removed meanwhile */
+        rc = hs_blob_describe(walk->container, address, &walk->blob, err);
         if (rc == H5STORE_E_DAMAGED)
             walk->blob.info.id = id;
         return rc;
@@ -107,16 +107,31 @@ typedef struct walk_frame {
     char *path;       /* of the group in the file */
     bool fan;
     hs_names names;
-    size_t next;        /* SIZE_MAX: the names are not listed yet */
-    hs_h5_place place;  /* of the group, once they are */
+    size_t next;       /* SIZE_MAX: the names are not listed yet */
+    uint64_t sequence; /* of the commit as of which they were */
+    uint64_t address;  /* of the group, once they are */
 } walk_frame;
+
+/*
+ * What a scope found, to be told one by one: a scope for each would cost more than the look at
+ * an item.
+ */
+#define WALK_ENTRIES 256
+
+typedef struct walk_entry {
+    char *collection, *key; /* both NULL: of a damaged name */
+    h5store_item_info info;
+    int rc;                 /* OK or DAMAGED */
+} walk_entry;
 
 struct hs_item_walk {
     hs_container *container;
     walk_frame *frames;
     size_t depth, room;
-    char *told_collection, *told_key;
-    bool tell_first; /* the collection that the walk began at */
+    walk_entry entries[WALK_ENTRIES];
+    size_t told, count;
+    h5store_err failure; /* of the last entry, if that is damaged */
+    bool tell_first;     /* the collection that the walk began at */
 };
 
 static void
@@ -129,6 +144,16 @@ walk_pop(hs_item_walk *walk)
     hs_names_release(&frame->names);
 }
 
+static void
+walk_forget(hs_item_walk *walk)
+{
+    for (size_t i = 0; i < walk->count; i++) {
+        free(walk->entries[i].collection);
+        free(walk->entries[i].key);
+    }
+    walk->count = walk->told = 0;
+}
+
 void
 hs_item_walk_free(hs_item_walk *walk)
 {
@@ -136,9 +161,8 @@ hs_item_walk_free(hs_item_walk *walk)
         return;
     while (walk->depth > 0)
         walk_pop(walk);
+    walk_forget(walk);
     free(walk->frames);
-    free(walk->told_collection);
-    free(walk->told_key);
     free(walk);
 }
 
@@ -197,26 +221,24 @@ hs_item_walk_new(hs_container *c, const char *collection, hs_item_walk **walk, h
 
 /* What an item's links come to. */
 static int
-walk_weigh(hid_t item, h5store_item_info *info, h5store_err *err)
+walk_weigh(hs_container *c, hid_t file, uint64_t address, h5store_item_info *info,
+           h5store_err *err)
 {
-    size_t count;
+    HS_CLEANUP(hs_item_release) hs_item item = {0};
     HS_CLEANUP(hs_freep) hs_blob_brief *briefs = NULL;
-    int rc = hs_item_count_links(item, &count, err);
+    int rc = hs_item_read(c, file, address, false, &item, err);
 
-    if (rc == H5STORE_OK)
-        rc = hs_item_sizes(item, &info->output_size, &info->metadata_size, err);
     if (rc < 0)
         return rc;
-    briefs = calloc(count + 1, sizeof *briefs);
+    info->output_size = item.output.size;
+    info->metadata_size = item.metadata.size;
+    briefs = calloc(item.link_count + 1, sizeof *briefs);
     if (briefs == NULL)
-        return hs_fail_nomem(err, count * sizeof *briefs, "an item");
-    for (size_t i = 0; i < count; i++) {
-        HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+        return hs_fail_nomem(err, item.link_count * sizeof *briefs, "an item");
+    for (size_t i = 0; i < item.link_count; i++) {
         uint64_t mine = 1;
 
-        rc = hs_item_open_link(item, i, &dataset, err);
-        if (rc == H5STORE_OK)
-            rc = hs_blob_brief_of(dataset, &briefs[i], err);
+        rc = hs_blob_brief_of(c, item.links[i], &briefs[i], err);
         if (rc < 0)
             return rc;
         info->linked_bytes += briefs[i].nbytes;
@@ -226,69 +248,113 @@ walk_weigh(hid_t item, h5store_item_info *info, h5store_err *err)
         if (briefs[i].links == mine + 1)
             info->own_bytes += briefs[i].nbytes;
     }
-    info->link_count = count;
+    info->link_count = item.link_count;
     return H5STORE_OK;
 }
 
+/* Enter one that is to be told; there is room. */
 static int
-walk_tell(hs_item_walk *walk, const char *collection, const char *key, h5store_item_info *info,
+walk_note(hs_item_walk *walk, const char *collection, const char *key, walk_entry **noted,
           h5store_err *err)
 {
-    free(walk->told_collection);
-    free(walk->told_key);
-    walk->told_key = NULL;
-    walk->told_collection = strdup(collection);
-    if (walk->told_collection == NULL || (key != NULL && (walk->told_key = strdup(key)) == NULL))
+    walk_entry entry = {0};
+
+    if ((collection != NULL && (entry.collection = strdup(collection)) == NULL) ||
+        (key != NULL && (entry.key = strdup(key)) == NULL)) {
+        free(entry.collection);
         return hs_fail_nomem(err, 0, "a walk over the items");
-    memset(info, 0, sizeof *info);
-    info->collection = walk->told_collection;
-    info->key = walk->told_key;
+    }
+    entry.info.collection = entry.collection;
+    entry.info.key = entry.key;
+    walk->entries[walk->count] = entry;
+    *noted = &walk->entries[walk->count++];
     return H5STORE_OK;
 }
 
-/* One member of the frame on top.  OK: told; DONE: nothing to tell yet, go on. */
+/* One that cannot be understood is told as such, and the walk goes on behind it. */
 static int
-walk_member(hs_item_walk *walk, hid_t file, h5store_item_info *info, h5store_err *err)
+walk_note_damage(hs_item_walk *walk, const char *collection, const char *key, int rc)
+{
+    walk_entry *entry;
+
+    if (rc != H5STORE_E_DAMAGED)
+        return rc;
+    rc = walk_note(walk, collection, key, &entry, NULL);
+    if (rc == H5STORE_OK)
+        entry->rc = H5STORE_E_DAMAGED;
+    return rc;
+}
+
+/* The address of a member: as it was listed, if nobody has committed since. */
+static int
+walk_find(hs_item_walk *walk, hid_t file, const walk_frame *frame, size_t index, const char *path,
+          uint64_t *address)
+{
+    *address = frame->names.addresses[index];
+    if (*address != UINT64_MAX && frame->sequence == hs_container_sequence(walk->container))
+        return H5STORE_OK;
+    return hs_h5_find(file, path, address, NULL);
+}
+
+static int
+walk_item(hs_item_walk *walk, hid_t file, const walk_frame *frame, size_t index, const char *name,
+          const char *path, h5store_err *err)
+{
+    const char *collection = frame->collection != NULL ? frame->collection : "";
+    walk_entry *entry;
+    uint64_t address;
+    int rc;
+
+    if (walk_find(walk, file, frame, index, path, &address) < 0)
+        return H5STORE_OK; /* removed meanwhile */
+    rc = walk_note(walk, collection, name, &entry, err);
+    if (rc < 0)
+        return rc;
+    rc = walk_weigh(walk->container, file, address, &entry->info, err);
+    if (rc == H5STORE_E_DAMAGED) {
+        entry->rc = rc;
+        return H5STORE_OK;
+    }
+    return rc;
+}
+
+/* One member of the frame on top. */
+static int
+walk_member(hs_item_walk *walk, hid_t file, h5store_err *err)
 {
     walk_frame *frame = &walk->frames[walk->depth - 1];
-    const char *raw = frame->names.names[frame->next++];
+    size_t index = frame->next++;
+    const char *raw = frame->names.names[index];
     HS_CLEANUP(hs_freep) char *name = NULL;
     char *path = NULL, *collection = NULL;
     bool fan = !frame->fan && hs_item_is_fan(raw);
+    walk_entry *entry;
     int rc = hs_item_unescape(raw, &name, err);
 
+    if (rc == H5STORE_E_DAMAGED)
+        return walk_note_damage(walk, frame->collection, NULL, rc);
     if (rc == H5STORE_OK)
         rc = hs_item_join(frame->path, raw, &path, err);
     if (rc < 0)
         return rc;
     if (frame->fan) {
-        HS_CLEANUP(hs_h5_close_group) hid_t item = H5Gopen2(file, path, H5P_DEFAULT);
-
+        rc = walk_item(walk, file, frame, index, name, path, err);
         free(path);
-        if (item < 0) {
-            (void)H5Eclear2(H5E_DEFAULT);
-            return H5STORE_DONE; /* removed meanwhile */
-        }
-        rc = walk_tell(walk, frame->collection != NULL ? frame->collection : "", name, info, err);
-        return rc < 0 ? rc : walk_weigh(item, info, err);
+        return rc;
     }
     if (fan && frame->collection != NULL && (collection = strdup(frame->collection)) == NULL)
         rc = hs_fail_nomem(err, strlen(frame->collection), "a walk over the items");
     else if (!fan)
         rc = hs_item_join(frame->collection, name, &collection, err);
-    if (rc < 0) {
-        free(path);
-        return rc;
-    }
-    if (!fan)
-        rc = walk_tell(walk, collection, NULL, info, err);
+    if (rc == H5STORE_OK && !fan)
+        rc = walk_note(walk, collection, NULL, &entry, err);
     if (rc < 0) {
         free(path);
         free(collection);
         return rc;
     }
     rc = walk_push(walk, collection, path, fan, err);
-    return rc < 0 ? rc : fan ? H5STORE_DONE : H5STORE_OK;
+    return walk_note_damage(walk, NULL, NULL, rc);
 }
 
 /* List the frame on top.  A group that is a member of itself, which another program must have
@@ -305,60 +371,73 @@ walk_list(hs_item_walk *walk, hid_t file, h5store_err *err)
         (void)H5Eclear2(H5E_DEFAULT);
         return H5STORE_OK; /* removed meanwhile: no members */
     }
-    rc = hs_h5_place_of(group, &frame->place, err);
+    frame->sequence = hs_container_sequence(walk->container);
+    rc = hs_h5_find(file, frame->path, &frame->address, err);
     for (size_t i = 0; rc == H5STORE_OK && i + 1 < walk->depth; i++)
-        if (memcmp(&walk->frames[i].place, &frame->place, sizeof frame->place) == 0)
+        if (walk->frames[i].address == frame->address)
             rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "'%s' is a member of itself", frame->path);
     if (rc == H5STORE_OK)
         rc = hs_names_read(group, &frame->names, err);
     if (rc < 0 && rc != H5STORE_E_DAMAGED)
         frame->next = SIZE_MAX; /* to be tried again */
-    return rc;
+    return walk_note_damage(walk, frame->collection, NULL, rc);
 }
 
-/* Listing failed: say where, and let the next call go on behind it. */
+/* In a read scope: look at the next ones, as many as there is room for. */
 static int
-walk_tell_failure(hs_item_walk *walk, h5store_item_info *info, int rc)
+walk_fill(hs_item_walk *walk, hid_t file, h5store_err *err)
 {
-    const walk_frame *frame = &walk->frames[walk->depth - 1];
+    walk_entry *entry;
+    int rc = H5STORE_OK;
 
-    memset(info, 0, sizeof *info);
-    if (frame->collection != NULL)
-        (void)walk_tell(walk, frame->collection, NULL, info, NULL);
+    if (walk->tell_first) {
+        walk->tell_first = false;
+        if (H5Lexists(file, walk->frames[0].path, H5P_DEFAULT) > 0)
+            rc = walk_note(walk, walk->frames[0].collection, NULL, &entry, err);
+        (void)H5Eclear2(H5E_DEFAULT);
+    }
+    while (rc == H5STORE_OK && walk->depth > 0 && walk->count < WALK_ENTRIES) {
+        walk_frame *frame = &walk->frames[walk->depth - 1];
+
+        if (walk->count > 0 && walk->entries[walk->count - 1].rc < 0)
+            break; /* the message is kept for the last one only */
+        if (frame->next == SIZE_MAX)
+            rc = walk_list(walk, file, err);
+        else if (frame->next < frame->names.count)
+            rc = walk_member(walk, file, err);
+        else
+            walk_pop(walk);
+    }
     return rc;
 }
 
 int
 hs_item_walk_next(hs_item_walk *walk, h5store_item_info *info, h5store_err *err)
 {
+    walk_entry *entry;
     hid_t file;
-    int rc = walk_begin(walk->container, &file, err);
+    int rc;
 
     *info = (h5store_item_info){0};
-    if (rc < 0)
-        return rc;
-    rc = H5STORE_DONE;
-    if (walk->tell_first) {
-        walk->tell_first = false;
-        if (H5Lexists(file, walk->frames[0].path, H5P_DEFAULT) > 0)
-            rc = walk_tell(walk, walk->frames[0].collection, NULL, info, err);
-    }
-    while (rc == H5STORE_DONE && walk->depth > 0) {
-        walk_frame *frame = &walk->frames[walk->depth - 1];
-
-        if (frame->next == SIZE_MAX && (rc = walk_list(walk, file, err)) < 0) {
-            rc = walk_tell_failure(walk, info, rc);
-            break;
+    if (walk->told == walk->count) {
+        walk_forget(walk);
+        rc = walk_begin(walk->container, &file, err);
+        if (rc < 0)
+            return rc;
+        rc = walk_fill(walk, file, &walk->failure);
+        rc = hs_container_verdict(walk->container, rc, &walk->failure);
+        hs_container_read_end(walk->container);
+        if (rc < 0) { /* what was found before it is told next time, again */
+            if (err != NULL)
+                *err = walk->failure;
+            return rc;
         }
-        if (frame->next < frame->names.count) {
-            rc = walk_member(walk, file, info, err);
-        } else {
-            walk_pop(walk);
-            rc = H5STORE_DONE;
-        }
+        if (walk->count == 0)
+            return H5STORE_DONE;
     }
-    (void)H5Eclear2(H5E_DEFAULT);
-    rc = hs_container_verdict(walk->container, rc, err);
-    hs_container_read_end(walk->container);
-    return rc;
+    entry = &walk->entries[walk->told++];
+    *info = entry->info;
+    if (entry->rc < 0 && err != NULL)
+        *err = walk->failure;
+    return entry->rc;
 }

@@ -222,27 +222,26 @@ hs_h5_link_list(hid_t *list, h5store_err *err)
     return H5STORE_OK;
 }
 
-int
-hs_h5_link_count(hid_t object, uint64_t *count, h5store_err *err)
+uint64_t
+hs_h5_link_address(const hs_link_info *info)
 {
-    hs_object_info info;
+    static_assert(sizeof hs_link_place(*info) >= sizeof(uint64_t), "no address of eight bytes");
+    uint64_t address;
 
-    if (hs_object_info_get(object, &info) < 0)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "cannot count the links of an object");
-    *count = info.rc;
-    return H5STORE_OK;
+    memcpy(&address, &hs_link_place(*info), sizeof address);
+    return address;
 }
 
 int
-hs_h5_place_of(hid_t object, hs_h5_place *place, h5store_err *err)
+hs_h5_find(hid_t place, const char *path, uint64_t *address, h5store_err *err)
 {
-    hs_object_info info;
+    hs_link_info info;
 
-    if (hs_object_info_get(object, &info) < 0)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an object cannot be looked at");
-    static_assert(sizeof hs_object_place(info) <= sizeof place->bytes, "a place does not fit");
-    memset(place, 0, sizeof *place);
-    memcpy(place->bytes, &hs_object_place(info), sizeof hs_object_place(info));
+    if (hs_link_info_get(place, path, &info) < 0 || info.type != H5L_TYPE_HARD) {
+        (void)H5Eclear2(H5E_DEFAULT);
+        return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
+    }
+    *address = hs_h5_link_address(&info);
     return H5STORE_OK;
 }
 

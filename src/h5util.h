@@ -9,6 +9,7 @@
 #define HS_H5UTIL_H
 
 #include "error.h"
+#include "vfd_compat.h"
 #include <hdf5.h>
 
 /*
@@ -56,14 +57,10 @@ int hs_h5_read_u64(hid_t object, const char *name, uint64_t *values, size_t room
 /* A link creation list for UTF-8 names that makes the groups on the way. */
 int hs_h5_link_list(hid_t *list, h5store_err *err);
 
-/* How many hard links lead to an object. */
-int hs_h5_link_count(hid_t object, uint64_t *count, h5store_err *err);
-
-/* What tells an object apart from all others of its file. */
-typedef struct hs_h5_place {
-    uint8_t bytes[16];
-} hs_h5_place;
-int hs_h5_place_of(hid_t object, hs_h5_place *place, h5store_err *err);
+/* The address of the object header that a hard link leads to.  NOT_FOUND when there is no such
+ * link, or a group on the way is missing. */
+uint64_t hs_h5_link_address(const hs_link_info *info);
+int hs_h5_find(hid_t place, const char *path, uint64_t *address, h5store_err *err);
 
 /* Does a link exist directly under @p group?  < 0: HDF5 failed. */
 int hs_h5_has_link(hid_t group, const char *name, h5store_err *err);

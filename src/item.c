@@ -18,195 +18,229 @@
 #define ITEM_OUTPUT_MOST ((size_t)256 * 1024 * 1024)
 #define ITEM_INDEX_TEXT 24
 
-static void
-item_index_name(size_t index, char name[ITEM_INDEX_TEXT])
-{
-    snprintf(name, ITEM_INDEX_TEXT, "%zu", index);
-}
-
 int
-hs_item_find(hid_t file, const char *collection, const char *key, hid_t *group, h5store_err *err)
+hs_item_find(hid_t file, const char *collection, const char *key, uint64_t *address,
+             h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     int rc = hs_item_path(collection, key, &path, err);
 
-    if (rc < 0)
-        return rc;
-    *group = H5Gopen2(file, path, H5P_DEFAULT);
-    if (*group >= 0)
-        return H5STORE_OK;
-    (void)H5Eclear2(H5E_DEFAULT);
-    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
+    return rc < 0 ? rc : hs_h5_find(file, path, address, err);
 }
 
-/* Is a member of an item a dataset, since it is too large for an attribute?  < 0: failed. */
-static int
-item_has_dataset(hid_t item, const char *name, h5store_err *err)
-{
-    htri_t has = H5Aexists(item, name);
-
-    if (has < 0)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item cannot be read");
-    return has > 0 ? 0 : hs_h5_has_link(item, name, err);
-}
-
-int
-hs_item_count_links(hid_t item, size_t *count, h5store_err *err)
-{
-    int output = item_has_dataset(item, "output", err);
-    int metadata = output < 0 ? output : item_has_dataset(item, "metadata", err);
-    H5G_info_t info;
-
-    if (metadata < 0)
-        return metadata;
-    if (H5Gget_info(item, &info) < 0 || info.nlinks < (hsize_t)(output + metadata))
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the links of an item cannot be counted");
-    *count = (size_t)info.nlinks - (size_t)(output + metadata);
-    return H5STORE_OK;
-}
-
-int
-hs_item_open_link(hid_t item, size_t index, hid_t *dataset, h5store_err *err)
-{
-    char name[ITEM_INDEX_TEXT];
-
-    item_index_name(index, name);
-    *dataset = H5Dopen2(item, name, H5P_DEFAULT);
-    if (*dataset < 0)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "link %s of an item leads nowhere", name);
-    return H5STORE_OK;
-}
-
-/* ---- members ---------------------------------------------------------- */
-
-static int
-item_check_size(const char *name, uint64_t size, h5store_err *err)
-{
-    if (size > ITEM_OUTPUT_MOST)
-        return hs_fail(err, H5STORE_E_DAMAGED, 0, "the '%s' of an item has %llu bytes", name,
-                       (unsigned long long)size);
-    return H5STORE_OK;
-}
-
-/* A member: an attribute, or else a dataset. */
-typedef struct item_member {
-    hid_t attribute, dataset, type, space;
-    uint64_t size;
-} item_member;
+/* ---- reading ---------------------------------------------------------- */
 
 static void
-item_close_member(item_member *member)
+item_release_member(hs_item_member *member)
 {
-    hs_h5_close_space(&member->space);
-    hs_h5_close_type(&member->type);
-    hs_h5_close_dataset(&member->dataset);
-    hs_h5_close_attribute(&member->attribute);
+    hs_ohdr_release(&member->dataset);
+    free(member->owned);
 }
 
-static int
-item_open_member(hid_t item, const char *name, item_member *member, h5store_err *err)
+void
+hs_item_release(hs_item *item)
 {
-    htri_t has = H5Aexists(item, name);
-    hssize_t points;
-    size_t size;
-
-    if (has < 0)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item cannot be read");
-    if (has > 0) {
-        member->attribute = H5Aopen(item, name, H5P_DEFAULT);
-        member->type = H5Aget_type(member->attribute);
-        member->space = H5Aget_space(member->attribute);
-    } else {
-        member->dataset = H5Dopen2(item, name, H5P_DEFAULT);
-        if (member->dataset < 0)
-            return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item has no '%s'", name);
-        member->type = H5Dget_type(member->dataset);
-        member->space = H5Dget_space(member->dataset);
-    }
-    points = member->space < 0 ? -1 : H5Sget_simple_extent_npoints(member->space);
-    size = member->type < 0 ? 0 : H5Tget_size(member->type);
-    if (points < 0 || size == 0 || H5Tis_variable_str(member->type) > 0 ||
-        !hs_mul((uint64_t)points, size, &member->size))
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the '%s' of an item is not bytes", name);
-    if (has == 0 && H5Dget_storage_size(member->dataset) != member->size)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the '%s' of an item lacks bytes", name);
-    return item_check_size(name, member->size, err);
+    item_release_member(&item->output);
+    item_release_member(&item->metadata);
+    hs_ohdr_release(&item->header);
+    free(item->links);
+    memset(item, 0, sizeof *item);
 }
 
-#define ITEM_NO_MEMBER {H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID, 0}
-
-/* All bytes of a member, with a zero behind them. */
-static int
-item_read_member(hs_container *c, hid_t item, const char *name, uint8_t **bytes, size_t *size,
-                 h5store_err *err)
+/* A member that is an attribute.  False: there is none of that name. */
+static bool
+item_find_attribute(const hs_item *item, const char *name, hs_item_member *member)
 {
-    HS_CLEANUP(item_close_member) item_member member = ITEM_NO_MEMBER;
-    HS_CLEANUP(hs_freep) uint8_t *copy = NULL;
-    herr_t status = 0;
-    int rc = item_open_member(item, name, &member, err);
+    const hs_ohdr_attribute *attribute = hs_ohdr_find(&item->header, name);
+
+    if (attribute == NULL)
+        return false;
+    member->bytes = attribute->value;
+    member->size = attribute->size;
+    return true;
+}
+
+/* A member that is a dataset. */
+static int
+item_read_dataset(hs_container *c, const char *name, uint64_t address, bool with_bytes,
+                  hs_item_member *member, h5store_err *err)
+{
+    hs_ohdr *dataset = &member->dataset;
+    int rc = hs_ohdr_read(hs_container_pager(c), address, dataset, err);
 
     if (rc < 0)
         return rc;
-    copy = malloc((size_t)member.size + 1);
-    if (copy == NULL)
-        return hs_fail_nomem(err, member.size + 1, "an item");
-    copy[member.size] = '\0';
-    if (member.size > 0)
-        status = member.attribute >= 0
-                     ? H5Aread(member.attribute, member.type, copy)
-                     : H5Dread(member.dataset, member.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, copy);
-    if (status < 0)
-        return hs_container_hdf5_fail(c, err, H5STORE_E_DAMAGED,
-                                      "the '%s' of an item cannot be read", name);
-    *bytes = hs_take(&copy);
-    *size = (size_t)member.size;
+    if (dataset->layout != HS_OHDR_CONTIGUOUS || dataset->data_size > ITEM_OUTPUT_MOST ||
+        dataset->data_address > hs_container_space(c)->eoa ||
+        dataset->data_size > hs_container_space(c)->eoa - dataset->data_address)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "the '%s' of an item is not bytes", name);
+    member->size = dataset->data_size;
+    if (!with_bytes)
+        return H5STORE_OK;
+    member->owned = malloc((size_t)member->size);
+    if (member->owned == NULL)
+        return hs_fail_nomem(err, member->size, "an item");
+    member->bytes = member->owned;
+    return hs_pager_read(hs_container_pager(c), dataset->data_address, member->owned,
+                         (size_t)member->size, err);
+}
+
+/* The number that a link is named by; SIZE_MAX when it is none. */
+static size_t
+item_link_number(const char *name, size_t length)
+{
+    size_t number = 0;
+
+    if (length == 0 || length > 10 || (name[0] == '0' && length > 1))
+        return SIZE_MAX;
+    for (size_t i = 0; i < length; i++) {
+        if (name[i] < '0' || name[i] > '9')
+            return SIZE_MAX;
+        number = 10 * number + (size_t)(name[i] - '0');
+    }
+    return number;
+}
+
+/* What is collected of an item's group. */
+struct item_links {
+    hs_item *item;
+    uint64_t output, metadata; /* of datasets; UINT64_MAX: none */
+    size_t found;
+    bool strange;
+};
+
+static void
+item_note_link(struct item_links *links, const char *name, size_t length, uint64_t address)
+{
+    size_t number = item_link_number(name, length);
+
+    if (number < links->item->link_count && links->item->links[number] == UINT64_MAX) {
+        links->item->links[number] = address;
+        links->found++;
+    } else if (length == 6 && memcmp(name, "output", 6) == 0) {
+        links->output = address;
+    } else if (length == 8 && memcmp(name, "metadata", 8) == 0) {
+        links->metadata = address;
+    } else if (number != SIZE_MAX) {
+        links->strange = true;
+    }
+}
+
+/* The links of a group that keeps them in a heap. */
+static int
+item_list_links(hid_t file, struct item_links *links, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_group) hid_t group = H5Oopen_by_addr(file, links->item->header.address);
+    HS_CLEANUP(hs_names_release) hs_names names = {0};
+    int rc;
+
+    if (group < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item cannot be opened");
+    rc = hs_names_read(group, &names, err);
+    if (rc < 0)
+        return rc;
+    links->item->link_count = names.count;
+    links->item->links = malloc((names.count + 1) * sizeof *links->item->links);
+    if (links->item->links == NULL)
+        return hs_fail_nomem(err, names.count * sizeof *links->item->links, "an item");
+    memset(links->item->links, 0xff, (names.count + 1) * sizeof *links->item->links);
+    for (size_t i = 0; i < names.count; i++)
+        item_note_link(links, names.names[i], strlen(names.names[i]), names.addresses[i]);
     return H5STORE_OK;
 }
 
-int
-hs_item_read_output(hs_container *c, hid_t item, uint8_t **output, size_t *size, h5store_err *err)
+static int
+item_read_links(hid_t file, struct item_links *links, h5store_err *err)
 {
-    return item_read_member(c, item, "output", output, size, err);
+    hs_item *item = links->item;
+    const hs_ohdr *header = &item->header;
+    size_t count = header->link_count;
+
+    if (header->links_dense)
+        return item_list_links(file, links, err);
+    item->links = malloc((count + 1) * sizeof *item->links);
+    if (item->links == NULL)
+        return hs_fail_nomem(err, count * sizeof *item->links, "an item");
+    memset(item->links, 0xff, (count + 1) * sizeof *item->links);
+    item->link_count = count;
+    for (size_t i = 0; i < count; i++)
+        item_note_link(links, header->links[i].name, header->links[i].name_length,
+                       header->links[i].address);
+    return H5STORE_OK;
+}
+
+static int
+item_read_member(hs_container *c, const hs_item *item, const char *name, uint64_t dataset,
+                 bool with_bytes, hs_item_member *member, h5store_err *err)
+{
+    if (item_find_attribute(item, name, member))
+        return H5STORE_OK;
+    if (dataset == UINT64_MAX)
+        return hs_fail(err, H5STORE_E_DAMAGED, 0, "an item has no '%s'", name);
+    return item_read_dataset(c, name, dataset, with_bytes, member, err);
 }
 
 int
-hs_item_read_metadata(hs_container *c, hid_t item, char **metadata, h5store_err *err)
+hs_item_read(hs_container *c, hid_t file, uint64_t address, bool with_bytes, hs_item *item,
+             h5store_err *err)
 {
-    uint8_t *bytes;
-    size_t size;
-    int rc = item_read_member(c, item, "metadata", &bytes, &size, err);
+    struct item_links links = {item, UINT64_MAX, UINT64_MAX, 0, false};
+    int rc;
 
+    memset(item, 0, sizeof *item);
+    rc = hs_ohdr_read(hs_container_pager(c), address, &item->header, err);
+    if (rc == H5STORE_OK && !item->header.is_group)
+        rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "an item is not a group");
     if (rc == H5STORE_OK)
-        *metadata = (char *)bytes;
+        rc = item_read_links(file, &links, err);
+    if (rc == H5STORE_OK)
+        rc = item_read_member(c, item, "output", links.output, with_bytes, &item->output, err);
+    if (rc == H5STORE_OK)
+        rc = item_read_member(c, item, "metadata", links.metadata, with_bytes, &item->metadata,
+                              err);
+    item->link_count = links.found;
+    for (size_t i = 0; rc == H5STORE_OK && i < links.found; i++)
+        links.strange = links.strange || item->links[i] == UINT64_MAX;
+    if (rc == H5STORE_OK && links.strange)
+        rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "the links of an item are not 0, 1, 2 ...");
+    if (rc < 0)
+        hs_item_release(item);
     return rc;
 }
 
 int
-hs_item_sizes(hid_t item, uint64_t *output, uint64_t *metadata, h5store_err *err)
+hs_item_copy_member(const hs_item_member *member, uint8_t **copy, h5store_err *err)
 {
-    HS_CLEANUP(item_close_member) item_member first = ITEM_NO_MEMBER;
-    HS_CLEANUP(item_close_member) item_member second = ITEM_NO_MEMBER;
-    int rc = item_open_member(item, "output", &first, err);
-
-    if (rc == H5STORE_OK)
-        rc = item_open_member(item, "metadata", &second, err);
-    if (rc < 0)
-        return rc;
-    *output = first.size;
-    *metadata = second.size;
+    *copy = malloc((size_t)member->size + 1);
+    if (*copy == NULL)
+        return hs_fail_nomem(err, member->size + 1, "an item");
+    if (member->size > 0)
+        memcpy(*copy, member->bytes, (size_t)member->size);
+    (*copy)[member->size] = '\0';
     return H5STORE_OK;
 }
 
 int
-hs_item_read_source(hid_t collection, char **text, h5store_err *err)
+hs_item_read_source(hid_t file, const char *collection, char **text, h5store_err *err)
 {
-    htri_t has = H5Aexists(collection, "source");
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+    htri_t has;
+    int rc = hs_item_path(collection, NULL, &path, err);
 
+    if (rc < 0)
+        return rc;
+    group = H5Gopen2(file, path, H5P_DEFAULT);
+    if (group < 0) {
+        (void)H5Eclear2(H5E_DEFAULT);
+        return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
+    }
+    has = H5Aexists(group, "source");
     if (has < 0)
         return hs_h5_fail(err, H5STORE_E_DAMAGED, "a collection cannot be read");
     if (has == 0)
         return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "the collection has no source text");
-    return hs_h5_read_text(collection, "source", ITEM_OUTPUT_MOST, text, err);
+    return hs_h5_read_text(group, "source", ITEM_OUTPUT_MOST, text, err);
 }
 
 /* ---- making ----------------------------------------------------------- */
@@ -267,25 +301,29 @@ item_write_metadata(hs_container *c, hid_t item, const char *metadata, h5store_e
 
 static int
 item_link(hs_container *c, hid_t file, hid_t item, const h5store_id *id, size_t index,
-          h5store_err *err)
+          const hs_sizes *sizes, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
     hs_counters *counters = &hs_container_space(c)->counters;
-    char name[ITEM_INDEX_TEXT];
+    char name[ITEM_INDEX_TEXT], path[HS_BLOB_PATH_SIZE];
+    uint64_t address, nbytes;
     hs_blob_brief brief;
-    int rc = hs_blob_find(file, id, &dataset, err);
 
-    if (rc < 0)
-        return rc;
-    item_index_name(index, name);
-    if (H5Olink(dataset, item, name, H5P_DEFAULT, H5P_DEFAULT) < 0)
+    if (!hs_sizes_find(sizes, id, &nbytes)) { /* not of this batch */
+        int rc = hs_blob_find(file, id, &address, err);
+
+        if (rc == H5STORE_OK)
+            rc = hs_blob_brief_of(c, address, &brief, err);
+        if (rc < 0)
+            return rc;
+        nbytes = brief.nbytes;
+    }
+    snprintf(name, sizeof name, "%zu", index);
+    hs_blob_path(id, path);
+    if (H5Lcreate_hard(file, path, item, name, H5P_DEFAULT, H5P_DEFAULT) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot make link %s of an item",
                                       name);
-    rc = hs_blob_brief_of(dataset, &brief, err);
-    if (rc < 0)
-        return rc;
     counters->links++;
-    counters->linked_bytes += brief.nbytes;
+    counters->linked_bytes += nbytes;
     return H5STORE_OK;
 }
 
@@ -308,7 +346,8 @@ item_creation_list(const h5store_item_spec *spec, hid_t *list, h5store_err *err)
 }
 
 int
-hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, h5store_err *err)
+hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, const hs_sizes *sizes,
+               h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
@@ -333,11 +372,27 @@ hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, h5sto
     if (rc == H5STORE_OK)
         rc = item_write_output(c, item, spec->output, spec->output_size, err);
     for (size_t i = 0; rc == H5STORE_OK && i < spec->link_count; i++)
-        rc = item_link(c, file, item, &spec->links[i], i, err);
+        rc = item_link(c, file, item, &spec->links[i], i, sizes, err);
     if (rc < 0)
         return hs_prefix(err, rc, "item '%s'", path);
     hs_container_space(c)->counters.items++;
     return H5STORE_OK;
+}
+
+/* Open the group of an item or collection.  NOT_FOUND. */
+static int
+item_open(hid_t file, const char *collection, const char *key, hid_t *group, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    int rc = hs_item_path(collection, key, &path, err);
+
+    if (rc < 0)
+        return rc;
+    *group = H5Gopen2(file, path, H5P_DEFAULT);
+    if (*group >= 0)
+        return H5STORE_OK;
+    (void)H5Eclear2(H5E_DEFAULT);
+    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
 }
 
 int
@@ -345,7 +400,7 @@ hs_item_set_metadata(hs_container *c, hid_t file, const char *collection, const 
                      const char *metadata, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
-    int rc = hs_item_find(file, collection, key, &item, err);
+    int rc = item_open(file, collection, key, &item, err);
 
     if (rc == H5STORE_E_NOT_FOUND)
         return H5STORE_OK;
@@ -363,7 +418,7 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    int rc = hs_item_find(file, collection, NULL, &group, err);
+    int rc = item_open(file, collection, NULL, &group, err);
 
     if (rc == H5STORE_E_NOT_FOUND) {
         rc = hs_item_path(collection, NULL, &path, err);
@@ -383,26 +438,50 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
 
 /* ---- removing --------------------------------------------------------- */
 
-/* Note what an item links to, before it goes. */
-static int
-item_give_up(hs_container *c, hid_t item, hs_id_list *orphans, h5store_err *err)
+static void
+item_give_header(hs_space *space, const hs_ohdr *header)
 {
-    hs_counters *counters = &hs_container_space(c)->counters;
-    size_t count = 0;
-    int rc = hs_item_count_links(item, &count, NULL);
+    for (size_t i = 0; i < header->block_count; i++)
+        hs_space_give_block(space, header->blocks[i].address, header->blocks[i].length);
+}
 
+/* The space of a member that is a dataset. */
+static int
+item_give_member(hs_container *c, const hs_item_member *member, h5store_err *err)
+{
+    hs_space *space = hs_container_space(c);
+    const hs_ohdr *dataset = &member->dataset;
+
+    item_give_header(space, dataset);
+    if (dataset->block_count == 0)
+        return H5STORE_OK;
+    return hs_space_give_metadata(space, dataset->data_address, dataset->data_size,
+                                  hs_container_sequence(c), err);
+}
+
+/* Note what an item links to and give its space back, before it goes. */
+static int
+item_give_up(hs_container *c, hid_t file, uint64_t address, hs_id_list *orphans, h5store_err *err)
+{
+    HS_CLEANUP(hs_item_release) hs_item item = {0};
+    hs_space *space = hs_container_space(c);
+    hs_counters *counters = &space->counters;
+    int rc = hs_item_read(c, file, address, false, &item, err);
+
+    if (rc == H5STORE_E_DAMAGED) { /* or changed in this very scope */
+        rc = hs_container_settle_pages(c, err);
+        if (rc == H5STORE_OK)
+            rc = hs_item_read(c, file, address, false, &item, err);
+    }
+    if (rc < 0 && rc != H5STORE_E_DAMAGED)
+        return rc;
     counters->items -= hs_min(counters->items, 1);
     if (rc < 0)
         return H5STORE_OK; /* damaged: it goes; verify finds what it leaves behind */
-    for (size_t i = 0; i < count; i++) {
-        HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    for (size_t i = 0; i < item.link_count; i++) {
         hs_blob_brief brief;
 
-        rc = hs_item_open_link(item, i, &dataset, err);
-        if (rc == H5STORE_E_DAMAGED)
-            continue;
-        if (rc == H5STORE_OK)
-            rc = hs_blob_brief_of(dataset, &brief, err);
+        rc = hs_blob_brief_of(c, item.links[i], &brief, err);
         if (rc < 0 && rc != H5STORE_E_DAMAGED)
             return rc;
         counters->links -= hs_min(counters->links, 1);
@@ -413,15 +492,19 @@ item_give_up(hs_container *c, hid_t item, hs_id_list *orphans, h5store_err *err)
         if (rc < 0)
             return rc;
     }
-    return H5STORE_OK;
+    if (item.header.references > 1) /* another program gave it a second name */
+        return H5STORE_OK;
+    item_give_header(space, &item.header);
+    rc = item_give_member(c, &item.output, err);
+    return rc < 0 ? rc : item_give_member(c, &item.metadata, err);
 }
 
 /* All items of a collection's group and of the collections below it. */
 static int
-item_give_up_all(hs_container *c, hid_t group, bool in_fan, hs_id_list *orphans, int depth,
-                 h5store_err *err)
+item_give_up_all(hs_container *c, hid_t file, hid_t group, bool in_fan, hs_id_list *orphans,
+                 int depth, h5store_err *err)
 {
-    hs_names names;
+    HS_CLEANUP(hs_names_release) hs_names names = {0};
     int rc;
 
     if (depth > HS_ITEM_DEPTH)
@@ -429,17 +512,19 @@ item_give_up_all(hs_container *c, hid_t group, bool in_fan, hs_id_list *orphans,
                        hs_container_path(c));
     rc = hs_names_read(group, &names, err);
     for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
-        HS_CLEANUP(hs_h5_close_group) hid_t member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
+        HS_CLEANUP(hs_h5_close_group) hid_t member = H5I_INVALID_HID;
 
+        if (in_fan) {
+            rc = item_give_up(c, file, names.addresses[i], orphans, err);
+            continue;
+        }
+        member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
         if (member < 0)
             (void)H5Eclear2(H5E_DEFAULT);
-        else if (in_fan)
-            rc = item_give_up(c, member, orphans, err);
         else
-            rc = item_give_up_all(c, member, hs_item_is_fan(names.names[i]), orphans, depth + 1,
-                                  err);
+            rc = item_give_up_all(c, file, member, hs_item_is_fan(names.names[i]), orphans,
+                                  depth + 1, err);
     }
-    hs_names_release(&names);
     return rc;
 }
 
@@ -448,17 +533,16 @@ hs_item_remove(hs_container *c, hid_t file, const char *collection, const char *
                hs_id_list *orphans, h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
-    HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
-    int rc = hs_item_find(file, collection, key, &item, err);
+    uint64_t address;
+    int rc = hs_item_path(collection, key, &path, err);
 
     if (rc < 0)
-        return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
-    rc = item_give_up(c, item, orphans, err);
-    if (rc == H5STORE_OK)
-        rc = hs_item_path(collection, key, &path, err);
+        return rc;
+    if (hs_h5_find(file, path, &address, NULL) < 0)
+        return H5STORE_OK;
+    rc = item_give_up(c, file, address, orphans, err);
     if (rc < 0)
         return rc;
-    hs_h5_close_group(&item);
     if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove item '%s'", path);
     return H5STORE_OK;
@@ -470,11 +554,11 @@ hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    int rc = hs_item_find(file, collection, NULL, &group, err);
+    int rc = item_open(file, collection, NULL, &group, err);
 
     if (rc < 0)
         return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
-    rc = item_give_up_all(c, group, false, orphans, 0, err);
+    rc = item_give_up_all(c, file, group, false, orphans, 0, err);
     if (rc == H5STORE_OK)
         rc = hs_item_path(collection, NULL, &path, err);
     if (rc < 0)

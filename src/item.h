@@ -6,11 +6,14 @@
  *   /items/<component>/<component>/...              a collection; attribute source
  *   /items/<collection>/#<ab>/<key>/                an item; ab are the key's first two bytes
  *       metadata   text        output   bytes        0, 1, 2 ...   hard links to blobs
+ *
+ * Reading goes through the object headers (ohdr.h), writing through HDF5.
  */
 #ifndef HS_ITEM_H
 #define HS_ITEM_H
 
 #include "blob.h"
+#include "ohdr.h"
 #include <h5store/item.h>
 
 /* The deepest group below /items: one-byte components, and the group that holds items.  What
@@ -36,27 +39,44 @@ bool hs_item_is_fan(const char *name);
 
 /* ---- in any scope ----------------------------------------------------- */
 
-/* Open the group of an item or collection.  NOT_FOUND. */
-int hs_item_find(hid_t file, const char *collection, const char *key, hid_t *group,
+/* The address of the object header of an item's or collection's group.  NOT_FOUND. */
+int hs_item_find(hid_t file, const char *collection, const char *key, uint64_t *address,
                  h5store_err *err);
 
-/* The number of links 0, 1, 2 ...  DAMAGED. */
-int hs_item_count_links(hid_t item, size_t *count, h5store_err *err);
+/* A member of an item: bytes, in an attribute of the item or in a dataset of its group. */
+typedef struct hs_item_member {
+    const uint8_t *bytes; /* NULL: in a dataset, and not read */
+    uint64_t size;
+    hs_ohdr dataset;      /* all zeros: an attribute */
+    uint8_t *owned;       /* the bytes of a dataset */
+} hs_item_member;
 
-/* Open link @p index of an item. */
-int hs_item_open_link(hid_t item, size_t index, hid_t *dataset, h5store_err *err);
+/* What an item's object header says. */
+typedef struct hs_item {
+    hs_ohdr header;
+    hs_item_member output, metadata;
+    uint64_t *links; /* addresses of the object headers of blobs 0, 1, 2 ... */
+    size_t link_count;
+} hs_item;
 
-/* The members; free() what they give.  DAMAGED when the member is not as it must be. */
-int hs_item_read_output(hs_container *container, hid_t item, uint8_t **output, size_t *size,
-                        h5store_err *err);
-int hs_item_read_metadata(hs_container *container, hid_t item, char **metadata,
-                          h5store_err *err);
-int hs_item_sizes(hid_t item, uint64_t *output, uint64_t *metadata, h5store_err *err);
-int hs_item_read_source(hid_t collection, char **text, h5store_err *err);
+/*
+ * Read an item; on success, and only then, release it.  @p with_bytes: members that are datasets
+ * are read, too.  DAMAGED when a member is missing or the links are not 0, 1, 2 ...
+ */
+int hs_item_read(hs_container *container, hid_t file, uint64_t address, bool with_bytes,
+                 hs_item *item, h5store_err *err);
+void hs_item_release(hs_item *item); /* an all-zero one is nothing */
 
-/* The names of a group's members, in order of name. */
+/* Copy a member, with a zero behind it; free() it. */
+int hs_item_copy_member(const hs_item_member *member, uint8_t **copy, h5store_err *err);
+
+/* The source text of a collection, given its group's address.  NOT_FOUND when it has none. */
+int hs_item_read_source(hid_t file, const char *collection, char **text, h5store_err *err);
+
+/* The members of a group, in order of name. */
 typedef struct hs_names {
     char **names;
+    uint64_t *addresses; /* of the members' object headers; UINT64_MAX for no hard link */
     size_t count, room;
 } hs_names;
 int hs_names_read(hid_t group, hs_names *names, h5store_err *err);
@@ -72,9 +92,20 @@ typedef struct hs_id_list {
 int hs_id_list_add(hs_id_list *list, const h5store_id *id, h5store_err *err);
 void hs_id_list_release(hs_id_list *list);
 
-/* Make an item that is not there.  NOT_FOUND when a blob of it is not in /blobs. */
+/* The bytes of blobs that are known, by id; sorted by it. */
+typedef struct hs_sizes {
+    struct hs_size {
+        h5store_id id;
+        uint64_t nbytes;
+    } *sizes;
+    size_t count;
+} hs_sizes;
+bool hs_sizes_find(const hs_sizes *sizes, const h5store_id *id, uint64_t *nbytes);
+
+/* Make an item that is not there.  @p sizes: of blobs of the same batch, which are in /blobs.
+ * NOT_FOUND when a blob of it is not there. */
 int hs_item_create(hs_container *container, hid_t file, const h5store_item_spec *spec,
-                   h5store_err *err);
+                   const hs_sizes *sizes, h5store_err *err);
 
 /* Remove an item, if it is there; its blobs are added to @p orphans. */
 int hs_item_remove(hs_container *container, hid_t file, const char *collection, const char *key,

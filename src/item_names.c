@@ -146,12 +146,34 @@ hs_id_list_release(hs_id_list *list)
     memset(list, 0, sizeof *list);
 }
 
+bool
+hs_sizes_find(const hs_sizes *sizes, const h5store_id *id, uint64_t *nbytes)
+{
+    size_t low = 0, high = sizes->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = memcmp(id, &sizes->sizes[middle].id, sizeof *id);
+
+        if (order == 0) {
+            *nbytes = sizes->sizes[middle].nbytes;
+            return true;
+        }
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return false;
+}
+
 void
 hs_names_release(hs_names *names)
 {
     for (size_t i = 0; i < names->count; i++)
         free(names->names[i]);
     free(names->names);
+    free(names->addresses);
     memset(names, 0, sizeof *names);
 }
 
@@ -161,7 +183,7 @@ struct names_job {
 };
 
 static herr_t
-names_add(hid_t group HS_UNUSED, const char *name, const hs_link_info *info HS_UNUSED, void *data)
+names_add(hid_t group HS_UNUSED, const char *name, const hs_link_info *info, void *data)
 {
     struct names_job *job = data;
     hs_names *names = job->names;
@@ -170,15 +192,22 @@ names_add(hid_t group HS_UNUSED, const char *name, const hs_link_info *info HS_U
     if (names->count == names->room) {
         size_t room = names->room ? names->room * 2 : 16;
         char **list = realloc(names->names, room * sizeof *list);
+        uint64_t *addresses;
 
         if (list == NULL)
             return -1;
         names->names = list;
+        addresses = realloc(names->addresses, room * sizeof *addresses);
+        if (addresses == NULL)
+            return -1;
+        names->addresses = addresses;
         names->room = room;
     }
     names->names[names->count] = strdup(name);
     if (names->names[names->count] == NULL)
         return -1;
+    names->addresses[names->count] =
+        info->type == H5L_TYPE_HARD ? hs_h5_link_address(info) : UINT64_MAX;
     names->count++;
     job->no_memory = false;
     return 0;

@@ -45,9 +45,9 @@ hs_reader_release_item(hs_container *c, hs_item_data *item)
 
 /* Describe and pin; on failure there is nothing to release. */
 static int
-reader_take(hs_container *c, hid_t dataset, hs_blob *blob, h5store_err *err)
+reader_take(hs_container *c, uint64_t address, hs_blob *blob, h5store_err *err)
 {
-    int rc = hs_blob_describe(c, dataset, blob, err);
+    int rc = hs_blob_describe(c, address, blob, err);
 
     if (rc < 0)
         return rc;
@@ -61,12 +61,19 @@ static int
 reader_take_by_id(hs_container *c, hid_t file, const h5store_id *id, hs_blob *blob,
                   h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
-    int rc = hs_blob_find(file, id, &dataset, err);
+    uint64_t address;
+    int rc = hs_blob_find(file, id, &address, err);
 
     if (rc == H5STORE_E_NOT_FOUND)
         return hs_prefix(err, rc, "container '%s'", hs_container_path(c));
-    return reader_take(c, dataset, blob, err);
+    rc = reader_take(c, address, blob, err);
+    if (rc == H5STORE_E_DAMAGED) {
+        char path[HS_BLOB_PATH_SIZE];
+
+        hs_blob_path(id, path);
+        return hs_prefix(err, rc, "'%s'", path);
+    }
+    return rc;
 }
 
 /*
@@ -118,29 +125,27 @@ static int
 reader_take_item(hs_container *c, hid_t file, const char *collection, const char *key,
                  hs_item_data *item, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    size_t count;
-    int rc = hs_item_find(file, collection, key, &group, err);
+    HS_CLEANUP(hs_item_release) hs_item found = {0};
+    uint64_t address;
+    int rc = hs_item_find(file, collection, key, &address, err);
 
     if (rc < 0)
         return rc;
-    rc = hs_item_read_output(c, group, &item->output, &item->output_size, err);
-    if (rc == H5STORE_OK)
-        rc = hs_item_read_metadata(c, group, &item->metadata, err);
-    if (rc == H5STORE_OK)
-        rc = hs_item_count_links(group, &count, err);
+    rc = hs_item_read(c, file, address, true, &found, err);
     if (rc < 0)
         return hs_prefix(err, rc, "item '%s/%s' of container '%s' is damaged", collection, key,
                          hs_container_path(c));
-    item->blobs = calloc(count + 1, sizeof *item->blobs);
+    rc = hs_item_copy_member(&found.output, &item->output, err);
+    if (rc == H5STORE_OK)
+        rc = hs_item_copy_member(&found.metadata, (uint8_t **)&item->metadata, err);
+    if (rc < 0)
+        return rc;
+    item->output_size = (size_t)found.output.size;
+    item->blobs = calloc(found.link_count + 1, sizeof *item->blobs);
     if (item->blobs == NULL)
-        return hs_fail_nomem(err, count * sizeof *item->blobs, "an item");
-    for (; item->blob_count < count; item->blob_count++) {
-        HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
-
-        rc = hs_item_open_link(group, item->blob_count, &dataset, err);
-        if (rc == H5STORE_OK)
-            rc = reader_take(c, dataset, &item->blobs[item->blob_count], err);
+        return hs_fail_nomem(err, found.link_count * sizeof *item->blobs, "an item");
+    for (; item->blob_count < found.link_count; item->blob_count++) {
+        rc = reader_take(c, found.links[item->blob_count], &item->blobs[item->blob_count], err);
         if (rc < 0)
             return rc;
     }
@@ -210,18 +215,14 @@ reader_compare(const hs_blob *blob, const hs_tree *tree, bool sha, bool *sum_rig
 void
 hs_reader_mark(hs_container *c, const hs_blob *blob)
 {
-    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
     hid_t file;
 
     if (hs_container_is_read_only(c) || hs_container_write_begin(c, &file, NULL) < 0)
         return;
-    if (hs_blob_find(file, &blob->info.id, &dataset, NULL) < 0 || hs_blob_mark(dataset, NULL) < 0) {
-        hs_h5_close_dataset(&dataset);
+    if (hs_blob_mark(file, &blob->info.id, NULL) < 0)
         hs_container_abort(c);
-        return;
-    }
-    hs_h5_close_dataset(&dataset);
-    (void)hs_container_commit(c, NULL, 0, NULL);
+    else
+        (void)hs_container_commit(c, NULL, 0, NULL);
 }
 
 int

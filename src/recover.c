@@ -35,25 +35,23 @@ recover_look(hs_container *c, const h5store_id *id, bool *torn, h5store_err *err
     return rc;
 }
 
-/* Does an item link to a torn blob, or is it damaged itself?  NOMEM. */
+/* Does an item link to a torn blob, or is it damaged itself?  NOMEM, IO. */
 static int
-recover_look_at_item(hid_t item, const hs_id_list *torn, bool *is_torn, h5store_err *err)
+recover_look_at_item(hs_container *c, hid_t file, uint64_t address, const hs_id_list *torn,
+                     bool *is_torn, h5store_err *err)
 {
-    size_t count;
-    int rc = hs_item_count_links(item, &count, err);
+    HS_CLEANUP(hs_item_release) hs_item item = {0};
+    int rc = hs_item_read(c, file, address, false, &item, err);
 
     *is_torn = false;
-    for (size_t i = 0; rc == H5STORE_OK && !*is_torn && i < count; i++) {
-        HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    for (size_t i = 0; rc == H5STORE_OK && !*is_torn && i < item.link_count; i++) {
         hs_blob_brief brief;
 
-        rc = hs_item_open_link(item, i, &dataset, err);
-        if (rc == H5STORE_OK)
-            rc = hs_blob_brief_of(dataset, &brief, err);
+        rc = hs_blob_brief_of(c, item.links[i], &brief, err);
         for (size_t j = 0; rc == H5STORE_OK && j < torn->count; j++)
             *is_torn = *is_torn || h5store_id_equal(&torn->ids[j], &brief.id);
     }
-    if (rc == H5STORE_OK || rc == H5STORE_E_NOMEM)
+    if (rc != H5STORE_E_DAMAGED)
         return rc;
     *is_torn = true;
     return H5STORE_OK;
@@ -90,7 +88,8 @@ recover_drop_items(struct recover_walk *walk, hid_t group, const char *collectio
         }
         rc = hs_item_unescape(names.names[i], &name, err);
         if (rc == H5STORE_OK && in_fan)
-            rc = recover_look_at_item(member, walk->torn, &is_torn, err);
+            rc = recover_look_at_item(walk->container, walk->file, names.addresses[i], walk->torn,
+                                      &is_torn, err);
         if (rc == H5STORE_OK && is_torn) {
             hs_h5_close_group(&member);
             rc = hs_item_remove(walk->container, walk->file, collection, name, &walk->orphans,
@@ -128,10 +127,10 @@ recover_drop(hs_container *c, hid_t file, const hs_id_list *torn, uint64_t *item
         h5store_id_format(&torn->ids[i], kept + sizeof "/kept/" - 1);
         if (H5Lexists(file, kept, H5P_DEFAULT) > 0)
             (void)H5Ldelete(file, kept, H5P_DEFAULT);
-        rc = hs_blob_drop_unused(c, file, &torn->ids[i], &dropped, err);
+        rc = hs_id_list_add(&walk.orphans, &torn->ids[i], err);
     }
-    for (size_t i = 0; rc == H5STORE_OK && i < walk.orphans.count; i++)
-        rc = hs_blob_drop_unused(c, file, &walk.orphans.ids[i], &dropped, err);
+    if (rc == H5STORE_OK)
+        rc = hs_blob_drop_unused(c, file, walk.orphans.ids, walk.orphans.count, &dropped, err);
     hs_id_list_release(&walk.orphans);
     *items = walk.items;
     return rc;

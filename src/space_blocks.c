@@ -200,3 +200,20 @@ hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *add
     space->arena_next += size;
     return H5STORE_OK;
 }
+
+int
+hs_space_give_metadata(hs_space *space, uint64_t address, uint64_t size, uint64_t sequence,
+                       h5store_err *err)
+{
+    hs_extent extent = {address, hs_round_up(size, HS_SPACE_UNIT)};
+
+    if (size <= HS_ARENA_SIZE / 2) {
+        hs_space_give_block(space, address, hs_round_up(size, 8));
+        return H5STORE_OK;
+    }
+    if (address % HS_SPACE_UNIT != 0 || address < HS_SPACE_START || size > space->eoa ||
+        address > space->eoa - extent.length)
+        return H5STORE_OK; /* not from here */
+    space->blocks.metadata_bytes -= hs_min(space->blocks.metadata_bytes, extent.length);
+    return hs_space_loosen(space, extent, sequence, err);
+}

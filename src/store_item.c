@@ -172,20 +172,22 @@ int
 h5store_item_has(h5store *store, const char *collection, const char *key, h5store_err *err)
 {
     hid_t file;
-    size_t count;
+    uint64_t address;
     int rc = item_enter(store, collection, key, key != NULL, "h5store_item_has", err);
 
     if (rc < 0)
         return rc;
     rc = hs_container_read_begin(store->container, &file, err);
     if (rc == H5STORE_OK) {
-        HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+        hs_item item = {0};
 
-        rc = hs_item_find(file, collection, key, &group, err);
-        if (rc == H5STORE_OK && hs_item_count_links(group, &count, NULL) < 0)
+        rc = hs_item_find(file, collection, key, &address, err);
+        if (rc == H5STORE_OK)
+            rc = hs_item_read(store->container, file, address, false, &item, err);
+        if (rc == H5STORE_E_DAMAGED)
             rc = hs_fail(err, H5STORE_E_NOT_FOUND, 0, "the item '%s/%s' is damaged", collection,
                          key);
-        hs_h5_close_group(&group);
+        hs_item_release(&item);
         rc = hs_container_verdict(store->container, rc, err);
         hs_container_read_end(store->container);
     }
@@ -281,22 +283,39 @@ h5store_item_close(h5store_item *item)
     hs_store_let_go(store);
 }
 
+/* In a read scope: a copy of an item's metadata. */
+static int
+item_read_metadata(hs_container *c, hid_t file, const char *collection, const char *key,
+                   char **text, h5store_err *err)
+{
+    hs_item item = {0};
+    uint64_t address;
+    uint8_t *copy;
+    int rc = hs_item_find(file, collection, key, &address, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_item_read(c, file, address, true, &item, err);
+    if (rc < 0)
+        return rc;
+    rc = hs_item_copy_member(&item.metadata, &copy, err);
+    hs_item_release(&item);
+    if (rc == H5STORE_OK)
+        *text = (char *)copy;
+    return rc;
+}
+
 /* Read one text of a group under a read scope. */
 static int
 item_read_text(h5store *store, const char *collection, const char *key, char **text,
                h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
     hid_t file;
     int rc = hs_container_read_begin(store->container, &file, err);
 
     if (rc < 0)
         return rc;
-    rc = hs_item_find(file, collection, key, &group, err);
-    if (rc == H5STORE_OK)
-        rc = key != NULL ? hs_item_read_metadata(store->container, group, text, err)
-                         : hs_item_read_source(group, text, err);
-    hs_h5_close_group(&group);
+    rc = key != NULL ? item_read_metadata(store->container, file, collection, key, text, err)
+                     : hs_item_read_source(file, collection, text, err);
     rc = hs_container_verdict(store->container, rc, err);
     hs_container_read_end(store->container);
     return rc;

@@ -23,14 +23,18 @@
 typedef H5O_info2_t hs_object_info;
 typedef H5L_info2_t hs_link_info;
 #define hs_object_info_get(object, info) H5Oget_info3((object), (info), H5O_INFO_BASIC)
-#define hs_link_iterate H5Literate2
 #define hs_object_place(info) ((info).token)
+#define hs_link_iterate H5Literate2
+#define hs_link_info_get(loc, path, info) H5Lget_info2((loc), (path), (info), H5P_DEFAULT)
+#define hs_link_place(info) ((info).u.token) /* of the native format: the address, little-endian */
 #else
 typedef H5O_info_t hs_object_info;
 typedef H5L_info_t hs_link_info;
 #define hs_object_info_get(object, info) H5Oget_info2((object), (info), H5O_INFO_BASIC)
-#define hs_link_iterate H5Literate
 #define hs_object_place(info) ((info).addr)
+#define hs_link_iterate H5Literate
+#define hs_link_info_get(loc, path, info) H5Lget_info((loc), (path), (info), H5P_DEFAULT)
+#define hs_link_place(info) ((info).u.address)
 #endif
 
 #endif

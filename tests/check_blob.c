@@ -88,11 +88,11 @@ START_TEST(brief_and_description_agree)
     for (unsigned i = 0; i < 2; i++) {
         hs_blob_brief brief;
         hs_blob blob;
-        hid_t dataset;
+        uint64_t address;
 
-        BOX_OK(hs_blob_find(file, &ids[i], &dataset, &box_err));
-        BOX_OK(hs_blob_brief_of(dataset, &brief, &box_err));
-        BOX_OK(hs_blob_describe(c, dataset, &blob, &box_err));
+        BOX_OK(hs_blob_find(file, &ids[i], &address, &box_err));
+        BOX_OK(hs_blob_brief_of(c, address, &brief, &box_err));
+        BOX_OK(hs_blob_describe(c, address, &blob, &box_err));
         ck_assert_int_eq(h5store_id_equal(&brief.id, &ids[i]), 1);
         ck_assert_int_eq(h5store_id_equal(&blob.info.id, &ids[i]), 1);
         ck_assert_uint_eq(brief.nbytes, sizes[i]);
@@ -101,7 +101,6 @@ START_TEST(brief_and_description_agree)
         ck_assert(!blob.damaged);
         ck_assert_uint_eq(blob.extent.length, i == 0 ? hs_round_up(BIG, HS_SPACE_UNIT) : 0);
         hs_blob_release(&blob);
-        hs_h5_close_dataset(&dataset);
     }
     hs_container_read_end(c);
     BOX_OK(hs_container_close(c, &box_err));
