@@ -47,8 +47,10 @@ typedef enum h5store_order {
  * pointers are borrowed, by the library from the caller during a call, by the
  * caller from an h5store_blob until that is closed.
  *
- * The bytes are contiguous in @c order and exactly @c nbytes long, which must be
- * the product of the shape and the item size.
+ * There are exactly @c nbytes bytes, which must be the product of the shape and
+ * the item size.  Without @c strides they are contiguous in @c order.  With
+ * strides they may lie anywhere; such an array is stored as if it had been copied
+ * to one piece in order C, but is never copied as a whole.
  */
 typedef struct h5store_array {
     const char *dtype;                 /**< NumPy's description, UTF-8 */
@@ -56,7 +58,10 @@ typedef struct h5store_array {
     int rank;                          /**< 0 to H5STORE_MAX_RANK */
     uint64_t shape[H5STORE_MAX_RANK];  /**< first index first, whatever the order */
     uint64_t nbytes;                   /**< length of data */
-    const void *data;                  /**< NULL in descriptions that were read */
+    const void *data;                  /**< the first element; NULL in descriptions that
+                                            were read */
+    const int64_t *strides;            /**< NULL, or for each dimension the bytes from one
+                                            index to the next, also 0 or less; order C */
 } h5store_array;
 
 /**

@@ -43,10 +43,13 @@
 
 #include <h5store/array.h>
 #include <h5store/blob.h>
+#include <h5store/compact.h>
 #include <h5store/error.h>
 #include <h5store/id.h>
 #include <h5store/item.h>
+#include <h5store/repair.h>
 #include <h5store/store.h>
+#include <h5store/usage.h>
 #include <h5store/verify.h>
 #include <h5store/version.h>
 

@@ -212,6 +212,9 @@ typedef struct h5store_item_info {
     uint64_t link_count;     /**< links to blobs */
     uint64_t linked_bytes;   /**< bytes of the linked blobs */
     uint64_t own_bytes;      /**< of these, bytes of blobs that nothing else links to */
+    uint64_t stored;         /**< when it was stored, in microseconds since the epoch; 0: not
+                                  known */
+    uint64_t used;           /**< when it was stored or last used (h5store_note); 0: unknown */
 } h5store_item_info;
 
 /** A walk over collections and items.  For one thread at a time. */

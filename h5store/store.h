@@ -39,8 +39,10 @@ typedef struct h5store_options {
     unsigned flags;                 /**< H5STORE_CREATE, H5STORE_READ_ONLY, or 0 */
     h5store_durability durability;  /**< default H5STORE_DURABLE_PROCESS */
     double timeout;                 /**< seconds to wait for a lock; default 30; >= 0 */
-    int threads;                    /**< per call, for hashing and I/O; 0: from the CPUs
-                                         this process may use, 8 at most */
+    int threads;                    /**< most per call, for hashing and I/O; 0: as many as
+                                         CPUs that this process may run on, 8 at most, and no
+                                         more than the environment variable OMP_NUM_THREADS
+                                         says, both as they are when the store is opened */
 } h5store_options;
 
 /** Totals of a container, all exact at one commit. */
@@ -54,6 +56,9 @@ typedef struct h5store_totals {
     uint64_t file_size;      /**< length of the container file (ls -l) */
     uint64_t disk_bytes;     /**< blocks it occupies (du), log included */
     uint64_t log_bytes;      /**< length of the log */
+    uint64_t used_bytes;     /**< of the file: neither free nor removed and waiting for a pin or
+                                  for another program to let go; what it will come down to */
+    uint64_t metadata_bytes; /**< of those, HDF5 metadata, unused space in it included */
 } h5store_totals;
 
 /**

@@ -75,6 +75,9 @@ hs_array_check(const h5store_array *array, bool need_data, h5store_err *err)
         return hs_fail(err, H5STORE_E_INVALID, 0,
                        "array: order %d is neither H5STORE_ORDER_C nor H5STORE_ORDER_F",
                        (int)array->order);
+    if (array->strides != NULL && array->order != H5STORE_ORDER_C)
+        return hs_fail(err, H5STORE_E_INVALID, 0,
+                       "array: has strides, but not order H5STORE_ORDER_C; give one of the two");
     rc = hs_dtype_itemsize(array->dtype, &itemsize, err);
     if (rc < 0)
         return rc;

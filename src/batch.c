@@ -2,10 +2,8 @@
 /*
  * See batch.h.
  *
- * A PUT hashes the array, looks for the name, and if it is not there reserves an extent and
- * writes the bytes; a large array that is probably new (probe.h) is written while it is
- * hashed.  All of that is outside the commit, and outside locks but for moments.
- * What it found then may have changed when the batch commits:
+ * A PUT (put.c) is outside the commit, and outside locks but for moments.  What it found then
+ * may have changed when the batch commits:
  *
  *   written, and still absent     the dataset is made over the extent
  *   written, but present now      another process put the same: ours is given up
@@ -17,28 +15,16 @@
  * A REMOVAL lowers link counts; blobs whose only link is left in /blobs go in the same
  * commit (I4).  When blobs were removed by name or by collection the log is applied and the
  * space punched before the call returns, so that du falls at once; blobs that merely lost
- * their last item to a new result wait for the janitor.
+ * their last item to a new result wait for the janitor.  The removal of everything is a rebuild
+ * without items (rebuild.h), which takes no longer for a million of them.  When a removal
+ * leaves too much waste in the metadata, a rebuild follows it.
  */
 #include "batch.h"
 #include "extent.h"
 #include "h5util.h"
-#include "reader.h"
+#include "put.h"
+#include "rebuild.h"
 #include <stdio.h>
-
-/* Below this hashing takes less time than reserving: look first. */
-#define PUT_OVERLAP_LEAST ((uint64_t)1024 * 1024)
-
-typedef enum put_state { PUT_WRITTEN, PUT_FOUND, PUT_MENDED } put_state;
-
-typedef struct batch_put {
-    h5store_id id;
-    h5store_array array; /* dtype is owned; data points to inline_bytes or nothing */
-    hs_layout layout;
-    hs_extent extent;    /* pinned unless its length is 0 */
-    uint64_t sum;
-    put_state state;
-    uint8_t inline_bytes[HS_ARRAY_INLINE];
-} batch_put;
 
 typedef enum batch_kind { SET_ITEM, SET_METADATA, SET_SOURCE, REMOVE, KEEP, DISCARD } batch_kind;
 
@@ -53,28 +39,13 @@ typedef struct batch_op {
 
 struct hs_batch {
     hs_container *container;
-    batch_put **puts; /* pointers, since array.data may point inside */
+    hs_put **puts; /* pointers, since array.data may point inside */
     size_t put_count, put_room;
     batch_op *ops;
     size_t op_count, op_room;
 };
 
 /* ---- memory ----------------------------------------------------------- */
-
-/* The extent stays pinned: that is undone by batch_unpin. */
-static void
-batch_free_put(batch_put *put)
-{
-    if (put != NULL)
-        free((char *)(uintptr_t)put->array.dtype);
-    free(put);
-}
-
-static void
-batch_free_putp(batch_put **put)
-{
-    batch_free_put(*put);
-}
 
 static void
 batch_free_op(batch_op *op)
@@ -90,7 +61,7 @@ static void
 batch_free(hs_batch *batch)
 {
     for (size_t i = 0; i < batch->put_count; i++)
-        batch_free_put(batch->puts[i]);
+        hs_put_release(batch->puts[i]);
     for (size_t i = 0; i < batch->op_count; i++)
         batch_free_op(&batch->ops[i]);
     free(batch->puts);
@@ -141,162 +112,30 @@ batch_grow(void *array, size_t count, size_t *room, size_t size, h5store_err *er
 
 /* ---- putting ---------------------------------------------------------- */
 
-static int
-put_describe(batch_put *put, const h5store_array *array, h5store_err *err)
-{
-    size_t itemsize;
-    int rc = hs_array_check(array, true, err);
-
-    if (rc < 0)
-        return rc;
-    put->array = *array;
-    hs_array_normalise(&put->array);
-    put->array.data = NULL;
-    put->array.dtype = strdup(array->dtype);
-    if (put->array.dtype == NULL)
-        return hs_fail_nomem(err, strlen(array->dtype), "a dtype");
-    rc = h5store_dtype_itemsize(array->dtype, &itemsize, err);
-    return rc < 0 ? rc : hs_array_layout(&put->array, itemsize, &put->layout, err);
-}
-
-static int
-put_reserve(hs_container *c, batch_put *put, h5store_err *err)
-{
-    return hs_extent_reserve(c, put->layout.extent, &put->extent, err);
-}
-
-static void
-put_abandon(hs_container *c, batch_put *put)
-{
-    if (put->extent.length > 0)
-        hs_extent_abandon(c, put->extent);
-    put->extent.length = 0;
-}
-
-/*
- * Name and checksum.  An array that is probably new is written meanwhile (then it has an
- * extent afterwards); one that is small, or that this process probably put before, is not.
- */
-static int
-put_digest(hs_container *c, batch_put *put, const void *data, h5store_err *err)
-{
-    HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
-    h5store_array array = put->array;
-    uint64_t probe;
-    int rc;
-
-    array.data = data;
-    if (array.nbytes < PUT_OVERLAP_LEAST)
-        return hs_digest_array(&array, 1, &put->id, &put->sum, err);
-    probe = hs_probe_of(&array);
-    if (hs_probe_seen(hs_container_probes(c), probe))
-        return hs_digest_array(&array, hs_container_threads(c), &put->id, &put->sum, err);
-    rc = hs_tree_new(array.nbytes, &tree, err);
-    if (rc == H5STORE_OK)
-        rc = put_reserve(c, put, err);
-    if (rc == H5STORE_OK)
-        rc = hs_extent_write(c, put->extent, data, array.nbytes, tree, err);
-    if (rc == H5STORE_OK)
-        rc = hs_tree_id(tree, &array, &put->id, err);
-    if (rc < 0) {
-        put_abandon(c, put);
-        return rc;
-    }
-    put->sum = hs_tree_sum(tree);
-    hs_probe_note(hs_container_probes(c), probe);
-    return H5STORE_OK;
-}
-
-/* Is it in the container?  Then its extent is pinned, and the one we have is given up. */
-static int
-put_look(hs_container *c, batch_put *put, bool *found, h5store_err *err)
-{
-    hs_blob blob;
-    int rc = hs_reader_find_blob(c, &put->id, &blob, err);
-
-    *found = rc == H5STORE_OK;
-    if (rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED)
-        return H5STORE_OK; /* metadata that cannot be read is replaced at commit */
-    if (rc < 0)
-        return rc;
-    put_abandon(c, put);
-    put->extent = blob.extent;
-    put->state = blob.damaged ? PUT_MENDED : PUT_FOUND;
-    hs_blob_release(&blob); /* the pin is ours now */
-    return H5STORE_OK;
-}
-
-/* See to it that the bytes are in the put's extent, or inline. */
-static int
-put_bytes(hs_container *c, batch_put *put, const void *data, h5store_err *err)
-{
-    uint64_t size = put->array.nbytes;
-    bool written = put->state == PUT_WRITTEN && put->extent.length > 0;
-    int rc = H5STORE_OK;
-
-    if (put->layout.kind == HS_LAYOUT_COMPACT) {
-        if (size > 0)
-            memcpy(put->inline_bytes, data, (size_t)size);
-        put->array.data = put->inline_bytes;
-        return H5STORE_OK;
-    }
-    if (put->state == PUT_FOUND) /* perhaps by one who did not sync it */
-        return hs_container_is_power_safe(c) ? hs_container_sync_data(c, err) : H5STORE_OK;
-    if (put->extent.length == 0)
-        rc = put_reserve(c, put, err);
-    if (rc == H5STORE_OK && !written)
-        rc = hs_extent_write(c, put->extent, data, size, NULL, err);
-    if (rc == H5STORE_OK && hs_container_is_power_safe(c))
-        rc = hs_container_sync_data(c, err);
-    return rc;
-}
-
-/* Everything but noting it in the batch; on failure nothing is pinned or reserved. */
-static int
-put_array(hs_container *c, batch_put *put, const h5store_array *array, bool *found,
-          h5store_err *err)
-{
-    int rc = put_look(c, put, found, err);
-
-    if (rc == H5STORE_OK)
-        rc = put_bytes(c, put, array->data, err);
-    if (rc < 0 && *found && put->extent.length > 0)
-        hs_container_unpin(c, put->extent);
-    else if (rc < 0)
-        put_abandon(c, put);
-    return rc;
-}
-
 int
 hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5store_err *err)
 {
     hs_container *c = batch->container;
-    HS_CLEANUP(batch_free_putp) batch_put *put = calloc(1, sizeof *put);
+    HS_CLEANUP(hs_put_releasep) hs_put *put = NULL;
     bool found = false;
-    int rc;
-
-    if (put == NULL)
-        return hs_fail_nomem(err, sizeof *put, "a batch");
-    rc = put_describe(put, array, err);
-    if (rc == H5STORE_OK)
-        rc = batch_grow(&batch->puts, batch->put_count, &batch->put_room, sizeof *batch->puts,
+    int rc = batch_grow(&batch->puts, batch->put_count, &batch->put_room, sizeof *batch->puts,
                         err);
+
     if (rc == H5STORE_OK)
-        rc = put_digest(c, put, array->data, err);
+        rc = hs_put_begin(c, array, &put, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < batch->put_count; i++)
         if (h5store_id_equal(&batch->puts[i]->id, &put->id)) {
-            put_abandon(c, put);
+            hs_put_abandon(c, put);
             *id = batch->puts[i]->id;
             return H5STORE_EXISTS;
         }
-    rc = put_array(c, put, array, &found, err);
+    rc = hs_put_store(c, put, array, &found, err);
     if (rc < 0)
         return rc;
     *id = put->id;
-    batch->puts[batch->put_count++] = put;
-    put = NULL;
+    batch->puts[batch->put_count++] = hs_take(&put);
     return found ? H5STORE_EXISTS : H5STORE_OK;
 }
 
@@ -363,6 +202,22 @@ hs_batch_set_metadata(hs_batch *batch, const char *collection, const char *key,
 {
     int rc = hs_item_check_names(collection, key, err);
 
+    for (size_t i = batch->op_count; rc == H5STORE_OK && i-- > 0;) {
+        batch_op *op = &batch->ops[i];
+        char *copy;
+
+        if (op->kind == REMOVE)
+            break;
+        if (op->kind != SET_ITEM || strcmp(op->key, key) != 0 ||
+            strcmp(op->collection, collection) != 0)
+            continue;
+        /* Of an item of this batch: it gets these at once. */
+        if (!batch_copy(metadata, &copy))
+            return hs_fail_nomem(err, 0, "a batch");
+        free(op->text);
+        op->text = copy;
+        return H5STORE_OK;
+    }
     return rc < 0 ? rc : batch_note(batch, SET_METADATA, collection, key, metadata, NULL, err);
 }
 
@@ -395,7 +250,7 @@ hs_batch_keep(hs_batch *batch, const h5store_id *id, bool keep, h5store_err *err
 
 /* Make the dataset of a put true, whatever happened since.  *record: to be logged. */
 static int
-commit_put(hs_container *c, hid_t file, const batch_put *put, bool *record, h5store_err *err)
+commit_put(hs_container *c, hid_t file, const hs_put *put, bool *record, h5store_err *err)
 {
     hs_counters *counters = &hs_container_space(c)->counters;
     char path[HS_BLOB_PATH_SIZE];
@@ -403,12 +258,12 @@ commit_put(hs_container *c, hid_t file, const batch_put *put, bool *record, h5st
     hs_blob blob;
     int rc = hs_blob_find(file, &put->id, &address, NULL);
 
-    *record = put->state != PUT_FOUND && put->extent.length > 0;
+    *record = put->state != HS_PUT_FOUND && put->extent.length > 0;
     if (rc == H5STORE_OK) {
         rc = hs_blob_describe(c, address, &blob, err);
         if (rc == H5STORE_OK) {
             hs_blob_release(&blob);
-            if (put->state == PUT_MENDED)
+            if (put->state == HS_PUT_MENDED)
                 rc = hs_blob_mend(file, &put->id, &put->array, &put->layout, put->sum, err);
             return rc;
         }
@@ -467,7 +322,9 @@ commit_op(hs_container *c, hid_t file, const batch_op *op, const hs_sizes *sizes
     switch (op->kind) {
     case SET_ITEM:
         rc = hs_item_remove(c, file, op->collection, op->key, orphans, err);
-        return rc < 0 ? rc : hs_item_create(c, file, &spec, sizes, err);
+        if (rc == H5STORE_OK)
+            rc = hs_item_create(c, file, &spec, sizes, err);
+        return rc < 0 ? rc : hs_container_usage_set(c, op->collection, op->key, err);
     case SET_METADATA:
         return hs_item_set_metadata(c, file, op->collection, op->key,
                                     op->text != NULL ? op->text : "{}", err);
@@ -526,7 +383,7 @@ commit_puts(const hs_batch *batch, hid_t file, hs_sizes *puts, hs_wal_blob *log,
 
     kept = linked.sizes; /* released at the end */
     for (size_t i = 0; rc == H5STORE_OK && i < batch->put_count; i++) {
-        const batch_put *put = batch->puts[i];
+        const hs_put *put = batch->puts[i];
         uint64_t ignored;
 
         if (!hs_sizes_find(&linked, &put->id, &ignored))
@@ -560,6 +417,21 @@ commit_all(const hs_batch *batch, hid_t file, hs_wal_blob *log, size_t *logged, 
     return rc < 0 ? rc : hs_blob_drop_unused(c, file, orphans.ids, orphans.count, dropped, err);
 }
 
+static void
+batch_note_puts(const hs_batch *batch)
+{
+    uint64_t found = 0, bytes = 0;
+
+    for (size_t i = 0; i < batch->put_count; i++) {
+        if (batch->puts[i]->state != HS_PUT_FOUND)
+            continue;
+        found++;
+        bytes += batch->puts[i]->array.nbytes;
+    }
+    if (batch->put_count > 0)
+        hs_container_note_puts(batch->container, batch->put_count - found, found, bytes);
+}
+
 static bool
 batch_removes(const hs_batch *batch)
 {
@@ -569,39 +441,77 @@ batch_removes(const hs_batch *batch)
     return false;
 }
 
+/* Does the batch remove everything, and nothing else? */
+static bool
+batch_clears(const hs_batch *batch)
+{
+    return batch->put_count == 0 && batch->op_count == 1 && batch->ops[0].kind == REMOVE &&
+           batch->ops[0].collection == NULL;
+}
+
+/* After a commit that removed: apply it and free its space.  That this comes late is no
+ * failure. */
+static void
+batch_give_space(hs_container *c)
+{
+    bool pays;
+
+    if (hs_container_checkpoint(c, false, NULL) < 0 || hs_extent_reclaim(c, NULL) < 0 ||
+        hs_container_read_begin(c, NULL, NULL) < 0)
+        return;
+    pays = hs_rebuild_pays(hs_container_space(c));
+    hs_container_read_end(c);
+    if (pays && hs_rebuild(c, true, false, NULL) == H5STORE_OK &&
+        hs_container_checkpoint(c, false, NULL) == H5STORE_OK)
+        (void)hs_extent_reclaim(c, NULL);
+}
+
+/* Everything but the release of the batch.  *dropped: a blob went. */
+static int
+batch_commit(const hs_batch *batch, hs_wal_blob *log, bool removes, bool *dropped,
+             h5store_err *err)
+{
+    hs_container *c = batch->container;
+    size_t logged;
+    hid_t file;
+    int rc;
+
+    if (batch_clears(batch) && hs_rebuild(c, false, false, NULL) == H5STORE_OK) {
+        *dropped = true;
+        return H5STORE_OK;
+    } /* on a full disk there is no room for a rebuild */
+    rc = hs_container_write_begin(c, &file, err);
+    if (rc < 0)
+        return rc;
+    if (removes && batch->put_count == 0)
+        hs_container_gives_space(c);
+    rc = commit_all(batch, file, log, &logged, dropped, err);
+    if (rc < 0) {
+        rc = hs_container_verdict(c, rc, err);
+        hs_container_abort(c);
+        return rc;
+    }
+    batch_note_puts(batch);
+    return hs_container_commit(c, log, logged, err);
+}
+
 int
 hs_batch_commit(hs_batch *batch, h5store_err *err)
 {
     hs_container *c = batch->container;
     HS_CLEANUP(hs_freep) hs_wal_blob *log = malloc((batch->put_count + 1) * sizeof *log);
-    bool dropped = false, now = batch_removes(batch);
-    size_t logged;
-    hid_t file;
-    int rc = H5STORE_OK;
+    bool dropped = false, removes = batch_removes(batch);
+    int rc = log == NULL ? hs_fail_nomem(err, batch->put_count * sizeof *log, "a batch")
+                         : batch_commit(batch, log, removes, &dropped, err);
 
-    if (log == NULL)
-        rc = hs_fail_nomem(err, batch->put_count * sizeof *log, "a batch");
-    if (rc == H5STORE_OK)
-        rc = hs_container_write_begin(c, &file, err);
     if (rc < 0) {
         hs_batch_abort(batch);
         return rc;
     }
-    if (now && batch->put_count == 0)
-        hs_container_gives_space(c);
-    rc = commit_all(batch, file, log, &logged, &dropped, err);
-    if (rc < 0) {
-        rc = hs_container_verdict(c, rc, err);
-        hs_container_abort(c);
-        hs_batch_abort(batch);
-        return rc;
-    }
-    rc = hs_container_commit(c, log, logged, err);
     batch_unpin(batch);
     batch_free(batch);
-    /* The commit stands; that space comes back late is no failure. */
-    if (rc == H5STORE_OK && dropped && now && hs_container_checkpoint(c, false, NULL) == H5STORE_OK)
-        (void)hs_extent_reclaim(c, NULL);
+    if (dropped && removes)
+        batch_give_space(c);
     return rc;
 }
 
@@ -611,7 +521,7 @@ hs_batch_abort(hs_batch *batch)
     bool written = false;
 
     for (size_t i = 0; i < batch->put_count; i++)
-        written = written || (batch->puts[i]->state == PUT_WRITTEN &&
+        written = written || (batch->puts[i]->state == HS_PUT_WRITTEN &&
                               batch->puts[i]->extent.length > 0);
     batch_unpin(batch);
     if (written)

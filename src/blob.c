@@ -10,7 +10,6 @@
 #include "blob.h"
 #include "dtype.h"
 #include "h5util.h"
-#include "ohdr.h"
 #include <assert.h>
 #include <stdio.h>
 
@@ -101,7 +100,7 @@ blob_stored(const hs_ohdr *header)
 
 /* Where the bytes lie; checks that HDF5 knows of enough of them. */
 static int
-blob_locate(hs_container *c, const hs_ohdr *header, hs_blob *blob, h5store_err *err)
+blob_locate(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err)
 {
     uint64_t address = header->data_address, stored = blob_stored(header), end;
 
@@ -109,7 +108,7 @@ blob_locate(hs_container *c, const hs_ohdr *header, hs_blob *blob, h5store_err *
         stored < blob->info.array.nbytes || stored > INT64_MAX)
         return hs_fail(err, H5STORE_E_DAMAGED, 0, "its bytes are not where they must be");
     blob->extent = (hs_extent){address, hs_round_up(stored, HS_SPACE_UNIT)};
-    if (!hs_add(address, blob->extent.length, &end) || end > hs_container_space(c)->eoa)
+    if (!hs_add(address, blob->extent.length, &end) || end > eoa)
         return hs_fail(err, H5STORE_E_DAMAGED, 0, "its bytes lie beyond the end of the file");
     blob->info.offset = address;
     blob->info.stored_bytes = blob->extent.length;
@@ -156,7 +155,7 @@ blob_read_shape(const hs_ohdr *header, h5store_array *array, h5store_err *err)
 }
 
 static int
-blob_describe(hs_container *c, const hs_ohdr *header, hs_blob *blob, h5store_err *err)
+blob_parse(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err)
 {
     h5store_array *array = &blob->info.array;
     char order[8] = "";
@@ -191,7 +190,27 @@ blob_describe(hs_container *c, const hs_ohdr *header, hs_blob *blob, h5store_err
                        "it has %llu bytes by its attributes and %llu by its HDF5 type and shape",
                        (unsigned long long)array->nbytes, (unsigned long long)size);
     return array->nbytes <= HS_ARRAY_INLINE ? blob_read_inline(header, blob, err)
-                                            : blob_locate(c, header, blob, err);
+                                            : blob_locate(header, eoa, blob, err);
+}
+
+int
+hs_blob_parse(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err)
+{
+    int rc;
+
+    memset(blob, 0, sizeof *blob);
+    rc = blob_parse(header, eoa, blob, err);
+    if (rc == H5STORE_OK)
+        return rc;
+    hs_blob_release(blob);
+    memset(blob, 0, sizeof *blob);
+    if (rc == H5STORE_E_INVALID || rc == H5STORE_E_UNSUPPORTED) {
+        /* What an argument may not be, the file may not hold either. */
+        h5store_err inner = err != NULL ? *err : (h5store_err){0};
+
+        rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "%s", inner.message);
+    }
+    return rc;
 }
 
 int
@@ -204,19 +223,11 @@ hs_blob_describe(hs_container *c, uint64_t address, hs_blob *blob, h5store_err *
     memset(blob, 0, sizeof *blob);
     rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
     if (rc == H5STORE_OK)
-        rc = blob_describe(c, &header, blob, err);
+        rc = hs_blob_parse(&header, hs_container_space(c)->eoa, blob, err);
     if (rc == H5STORE_OK)
         return rc;
     if (!hs_ohdr_text(&header, "id", name, sizeof name))
         snprintf(name, sizeof name, "at byte %llu", (unsigned long long)address);
-    hs_blob_release(blob);
-    memset(blob, 0, sizeof *blob);
-    if (rc == H5STORE_E_INVALID || rc == H5STORE_E_UNSUPPORTED) {
-        /* What an argument may not be, the file may not hold either. */
-        h5store_err inner = err != NULL ? *err : (h5store_err){0};
-
-        rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "%s", inner.message);
-    }
     return hs_prefix(err, rc, "blob %s of container '%s' is damaged", name, hs_container_path(c));
 }
 
@@ -345,7 +356,8 @@ blob_drop(hs_container *c, hid_t fan, const h5store_id *id, bool *dropped, h5sto
     if (rc == H5STORE_OK && header.references > 1)
         return rc;
     /* Damaged, it must go all the same; its space is lost to a repack. */
-    if (rc == H5STORE_OK && blob_describe(c, &header, &blob, NULL) == H5STORE_OK &&
+    if (rc == H5STORE_OK &&
+        hs_blob_parse(&header, hs_container_space(c)->eoa, &blob, NULL) == H5STORE_OK &&
         blob.extent.length > 0) {
         rc = hs_space_loosen(space, blob.extent, hs_container_sequence(c), err);
         if (rc < 0) {

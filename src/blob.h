@@ -12,6 +12,7 @@
 #include "array.h"
 #include "container.h"
 #include "digest.h"
+#include "ohdr.h"
 #include <h5store/blob.h>
 
 /* What a dataset under /blobs says.  dtype is owned; release with hs_blob_release. */
@@ -33,6 +34,9 @@ int hs_blob_find(hid_t file, const h5store_id *id, uint64_t *address, h5store_er
 
 /* Read all that a blob's object header says, checking that it is consistent.  DAMAGED if not. */
 int hs_blob_describe(hs_container *container, uint64_t address, hs_blob *blob, h5store_err *err);
+
+/* The same of a header that was read, in a file that ends at @p eoa.  DAMAGED. */
+int hs_blob_parse(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err);
 
 /* Only the id, the bytes, and the number of links (the one in /blobs included).  DAMAGED: one
  * of them cannot be read, and is zeros. */

@@ -347,6 +347,7 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
         return rc;
     c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     c->scope = scope;
+    c->usage_loaded = c->usage_changed = false;
     c->scope_hdf5 = file != NULL;
     c->pager.in_transaction = scope == SCOPE_WRITE;
     if (file == NULL)
@@ -500,7 +501,7 @@ void
 hs_container_abort(hs_container *c)
 {
     assert(c->scope == SCOPE_WRITE);
-    if (c->scope_hdf5) {
+    if (c->scope_hdf5 && c->file >= 0) {
         /* HDF5 writes what it had changed, and may need space for it; the pages and the
          * space go below. */
         c->host.closing = true;
@@ -527,6 +528,8 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
     if (c->scope_hdf5)
         rc = hs_container_settle_pages(c, err);
     if (rc == H5STORE_OK)
+        rc = container_merge_notes(c, err);
+    if (rc == H5STORE_OK)
         rc = hs_space_save(&c->space, &c->pager, sequence, err);
     if (rc == H5STORE_OK && c->pager.pending.count > 0) {
         flags |= c->space.removed ? HS_RECORD_REMOVAL : 0;
@@ -547,6 +550,13 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
     }
     container_end_write(c);
     return c->durability == H5STORE_DURABLE_POWER ? container_sync_log(c, err) : H5STORE_OK;
+}
+
+void
+hs_container_changed_headers(hs_container *c)
+{
+    assert(c->scope == SCOPE_WRITE && c->scope_hdf5);
+    c->handle_stale = true; /* which the next scope finds; this one goes on with it */
 }
 
 void

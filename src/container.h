@@ -12,6 +12,7 @@
 
 #include "probe.h"
 #include "space.h"
+#include "usage.h"
 #include "wal.h"
 #include <h5store/store.h>
 #include <hdf5.h>
@@ -132,6 +133,46 @@ bool hs_container_is_half_applied(hs_container *container);
 
 /* Sync array bytes to disk, for commits that must survive a power cut. */
 int hs_container_sync_data(hs_container *container, h5store_err *err);
+
+/*
+ * A write scope that makes the metadata anew (container_rebuild.c): two trees, the old one to be
+ * read and the fresh one to be filled.  @p used: the extents of all arrays of the fresh one.
+ */
+int hs_container_rebuild_begin(hs_container *container, hid_t *old, hid_t *fresh,
+                               h5store_err *err);
+int hs_container_rebuild_tables(hs_container *container, h5store_err *err); /* move them, too */
+int hs_container_rebuild_commit(hs_container *container, const hs_extent *used, size_t count,
+                                h5store_err *err);
+void hs_container_rebuild_abort(hs_container *container);
+
+/* Has nobody else the container open, at this moment? */
+bool hs_container_is_alone(hs_container *container);
+
+/* Inside a write scope: object headers were changed past HDF5, whose handle is of no use then. */
+void hs_container_changed_headers(hs_container *container);
+
+/*
+ * What the cache is used for (usage.h).  Notes are taken at any time, by any thread, and written
+ * with the next commit; hs_container_note says when it is time for hs_container_write_notes.
+ */
+typedef enum hs_note { HS_NOTE_HIT, HS_NOTE_MISS, HS_NOTE_HEAL } hs_note;
+bool hs_container_note(hs_container *container, hs_note note, const char *collection,
+                       const char *key, const char *text);
+void hs_container_note_puts(hs_container *container, uint64_t stored, uint64_t duplicates,
+                            uint64_t duplicate_bytes);
+int hs_container_write_notes(hs_container *container, h5store_err *err);
+int hs_container_counters(hs_container *container, hs_usage_counters *counters, h5store_err *err);
+int hs_container_misses(hs_container *container, hs_usage_miss misses[HS_USAGE_MISSES],
+                        size_t *count, h5store_err *err);
+
+/* Inside a scope: the usage page; inside a write scope: an item is stored, or goes. */
+int hs_container_usage(hs_container *container, hs_usage **usage, h5store_err *err);
+int hs_container_usage_set(hs_container *container, const char *collection, const char *key,
+                           h5store_err *err);
+/* All items go. */
+int hs_container_usage_clear(hs_container *container, h5store_err *err);
+int hs_container_usage_remove(hs_container *container, const char *collection, const char *key,
+                              h5store_err *err);
 
 /* What does not change while it is open. */
 const char *hs_container_path(const hs_container *container);

@@ -24,6 +24,25 @@ typedef struct container_janitor {
     uint64_t last_commit; /* hs_os_now() */
 } container_janitor;
 
+/* What was noted since the last commit. */
+typedef struct container_use {
+    uint64_t hash, time;
+} container_use;
+
+typedef struct container_note_list {
+    hs_usage_counters counters;
+    container_use *uses;
+    size_t use_count, use_room;
+    hs_usage_miss misses[HS_USAGE_MISSES]; /* a ring */
+    uint64_t miss_count;
+    uint64_t since; /* hs_os_now() of the first note; 0: none */
+} container_note_list;
+
+typedef struct container_notes {
+    pthread_mutex_t mutex; /* innermost: nothing is waited for while it is held */
+    container_note_list notes;
+} container_notes;
+
 struct hs_container {
     /* Constant after opening. */
     char *path, *log_path;
@@ -46,6 +65,8 @@ struct hs_container {
     hs_vfd_host host;
     uint64_t seen_epoch, seen_applied;
     hid_t file;         /* H5I_INVALID_HID: not open */
+    hs_vfd_host old_host; /* of the tree that a rebuild replaces, */
+    hid_t old_file;       /* and that tree; open during a rebuild only */
     bool handle_stale;  /* another process committed metadata since it was opened */
     uint64_t foreign_eoa; /* to where another program has allocated space; 0: none has */
     bool foreign;       /* another program wrote to the file; to be adopted */
@@ -58,6 +79,9 @@ struct hs_container {
     _Atomic(const char *) notice; /* NULL, or one of these */
     atomic_bool no_holes;         /* the file system has none, and the notice says so */
     container_janitor janitor;
+    hs_usage usage; /* as of the scope, when loaded */
+    bool usage_loaded, usage_changed;
+    container_notes notes;
 };
 
 /* container.c, for the others; mutex held unless said otherwise. */
@@ -68,8 +92,14 @@ int container_sync_log(hs_container *c, h5store_err *err); /* with or without th
 void container_drop_handle(hs_container *c);               /* takes the library mutex */
 
 /* container_open.c */
+int container_create_tree(hs_container *c, hid_t *file, h5store_err *err); /* in a transaction */
 int container_create_file(hs_container *c, h5store_err *err);
 int container_join_late(hs_container *c, h5store_err *err); /* when there were no locks */
+
+/* container_usage.c */
+int container_notes_init(hs_container *c, h5store_err *err);
+void container_notes_destroy(hs_container *c);
+int container_merge_notes(hs_container *c, h5store_err *err); /* in a write scope */
 
 /* janitor.c */
 void container_janitor_note(hs_container *c);       /* a commit happened; mutex held */

@@ -23,6 +23,7 @@
 #include "digest.h"
 #include "extent.h"
 #include "h5util.h"
+#include "parallel.h"
 #include "superblock.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -39,7 +40,8 @@ static const char container_readme[] =
     "that writes would bypass the log beside it (FORMAT.md and LOCKING.md say more).\n"
     "To look for single arrays, h5store ls and h5store cat are quicker.\n";
 
-static const char *const container_groups[] = {"blobs", "items", "kept"};
+/* Each says itself where it is: who salvages what is left may have lost the root. */
+static const char *const container_groups[] = {"/blobs", "/items", "/kept"};
 
 /* ---- creation --------------------------------------------------------- */
 
@@ -57,14 +59,13 @@ container_format_id(const uint8_t id[16], char text[37])
     }
 }
 
-/* What HDF5 puts into a new container.  Library mutex held, in a transaction. */
-static int
-container_fill(hs_container *c, h5store_err *err)
+/* An empty tree, open; the superblock states it as the container's. */
+int
+container_create_tree(hs_container *c, hid_t *file, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_plist) hid_t fapl = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_plist) hid_t fcpl = H5I_INVALID_HID;
     char id[37];
-    hid_t file;
     uint64_t version = c->stamp.format_version;
     int rc;
 
@@ -74,30 +75,44 @@ container_fill(hs_container *c, h5store_err *err)
     if (rc < 0)
         return rc;
     c->host.blank = true;
-    file = H5Fcreate(c->path, H5F_ACC_TRUNC, fcpl, fapl);
-    if (file < 0)
+    *file = H5Fcreate(c->path, H5F_ACC_TRUNC, fcpl, fapl);
+    c->host.blank = false;
+    if (*file < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create container '%s'",
                                       c->path);
     container_format_id(c->stamp.container_id, id);
-    rc = hs_h5_write_text(file, "README", container_readme, err);
+    rc = hs_h5_write_text(*file, "README", container_readme, err);
     if (rc == H5STORE_OK)
-        rc = hs_h5_write_text(file, "format", "h5store", err);
+        rc = hs_h5_write_text(*file, "format", "h5store", err);
     if (rc == H5STORE_OK)
-        rc = hs_h5_write_u64(file, "format_version", &version, 1, true, err);
+        rc = hs_h5_write_u64(*file, "format_version", &version, 1, true, err);
     if (rc == H5STORE_OK)
-        rc = hs_h5_write_text(file, "container_id", id, err);
+        rc = hs_h5_write_text(*file, "container_id", id, err);
     for (size_t i = 0; rc == H5STORE_OK && i < sizeof container_groups / sizeof(char *); i++) {
-        hid_t group = H5Gcreate2(file, container_groups[i], H5P_DEFAULT, H5P_DEFAULT,
+        hid_t group = H5Gcreate2(*file, container_groups[i], H5P_DEFAULT, H5P_DEFAULT,
                                  H5P_DEFAULT);
 
         if (group < 0)
-            rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create group '/%s'",
+            rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create group '%s'",
                                         container_groups[i]);
+        else
+            rc = hs_h5_write_text(group, "path", container_groups[i], err);
         hs_h5_close_group(&group);
     }
+    return rc;
+}
+
+/* What HDF5 puts into a new container.  Library mutex held, in a transaction. */
+static int
+container_fill(hs_container *c, h5store_err *err)
+{
+    hid_t file = H5I_INVALID_HID;
+    int rc = container_create_tree(c, &file, err);
+
     /* Closing flushes into the pending pages, of which the file is made. */
     c->host.closing = true;
-    if ((H5Fclose(file) < 0 || c->host.failure.code != H5STORE_OK) && rc == H5STORE_OK)
+    if (file >= 0 && (H5Fclose(file) < 0 || c->host.failure.code != H5STORE_OK) &&
+        rc == H5STORE_OK)
         rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot complete container '%s'",
                                     c->path);
     c->host.closing = false;
@@ -547,7 +562,7 @@ container_new(const char *path, const h5store_options *options, h5store_err *err
     }
     c->path = strdup(path);
     c->log_path = hs_os_absolute(path, "-wal"); /* closing removes it, wherever that happens */
-    if (c->path == NULL || c->log_path == NULL || container_janitor_init(c, err) < 0) {
+    if (c->path == NULL || c->log_path == NULL || container_janitor_init(c, err) < 0 || container_notes_init(c, err) < 0) {
         hs_fail_nomem(err, strlen(path), "a container");
         free(c->path);
         free(c->log_path);
@@ -558,12 +573,12 @@ container_new(const char *path, const h5store_options *options, h5store_err *err
     c->read_only = (options->flags & H5STORE_READ_ONLY) != 0;
     c->durability = options->durability;
     c->timeout = (uint64_t)(options->timeout * 1e9);
-    c->threads = options->threads;
+    c->threads = options->threads > 0 ? options->threads : hs_parallel_usual();
     pthread_mutex_init(&c->mutex, NULL);
     c->fd = c->log_fd = c->wal.fd = c->pager.fd = -1;
     c->wal.path = c->log_path;
     c->pager.path = c->path;
-    c->file = H5I_INVALID_HID;
+    c->file = c->old_file = H5I_INVALID_HID;
     c->host.pager = &c->pager;
     c->host.space = &c->space;
     return c;
@@ -588,6 +603,7 @@ container_free(hs_container *c)
     hs_overlay_release(&c->pager.pending);
     hs_space_release(&c->space);
     container_janitor_destroy(c);
+    container_notes_destroy(c);
     pthread_mutex_destroy(&c->mutex);
     free(c->path);
     free(c->log_path);
@@ -668,6 +684,7 @@ hs_container_close(hs_container *c, h5store_err *err)
         return H5STORE_OK;
     }
     container_janitor_stop(c);
+    (void)hs_container_write_notes(c, NULL);
     if (!c->poisoned)
         rc = hs_container_checkpoint(c, true, err);
     if (rc == H5STORE_OK && hs_extent_reclaim(c, NULL) == H5STORE_OK &&

@@ -271,6 +271,24 @@ walk_note(hs_item_walk *walk, const char *collection, const char *key, walk_entr
     return H5STORE_OK;
 }
 
+/* When it was stored and used. */
+static int
+walk_date(hs_container *c, h5store_item_info *info, h5store_err *err)
+{
+    hs_usage_times times;
+    hs_usage *usage;
+    int rc = hs_container_usage(c, &usage, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_usage_find(hs_container_pager(c), usage,
+                           hs_usage_hash(info->collection, info->key), &times, err);
+    if (rc == H5STORE_OK) {
+        info->stored = times.stored;
+        info->used = times.used;
+    }
+    return rc;
+}
+
 /* One that cannot be understood is told as such, and the walk goes on behind it. */
 static int
 walk_note_damage(hs_item_walk *walk, const char *collection, const char *key, int rc)
@@ -311,6 +329,8 @@ walk_item(hs_item_walk *walk, hid_t file, const walk_frame *frame, size_t index,
     if (rc < 0)
         return rc;
     rc = walk_weigh(walk->container, file, address, &entry->info, err);
+    if (rc == H5STORE_OK)
+        rc = walk_date(walk->container, &entry->info, err);
     if (rc == H5STORE_E_DAMAGED) {
         entry->rc = rc;
         return H5STORE_OK;

@@ -9,10 +9,19 @@
 #define HS_DIGEST_H
 
 #include "error.h"
+#include "source.h"
 #include <h5store/array.h>
 #include <h5store/id.h>
 
 #define HS_PIECE_SIZE ((size_t)256 * 1024)
+
+/*
+ * Bytes that are best digested in one go: a pair of pieces for the SHA instructions, and
+ * little enough to be in cache still when the second digest is taken.  Who needs memory of
+ * that size takes it for several runs, since it may come from the system anew each time.
+ */
+#define HS_RUN_SIZE (2 * HS_PIECE_SIZE)
+#define HS_RUNS_WITH_SCRATCH 8
 
 /*
  * The name of an array:

@@ -21,10 +21,10 @@ int hs_extent_reserve(hs_container *container, uint64_t length, hs_extent *exten
 void hs_extent_abandon(hs_container *container, hs_extent extent);
 
 /*
- * Write @p size bytes at the beginning of an extent.  With a @p tree its SHA-256 and XXH3 are
- * taken meanwhile, by other threads.
+ * Write the bytes of an array at the beginning of an extent.  With a @p tree its SHA-256 and
+ * XXH3 are taken meanwhile, by several threads.
  */
-int hs_extent_write(hs_container *container, hs_extent extent, const void *data, uint64_t size,
+int hs_extent_write(hs_container *container, hs_extent extent, const hs_source *source,
                     hs_tree *tree, h5store_err *err);
 
 /*

@@ -66,6 +66,7 @@ item_read_dataset(hs_container *c, const char *name, uint64_t address, bool with
                   hs_item_member *member, h5store_err *err)
 {
     hs_ohdr *dataset = &member->dataset;
+    uint64_t sum;
     int rc = hs_ohdr_read(hs_container_pager(c), address, dataset, err);
 
     if (rc < 0)
@@ -81,8 +82,13 @@ item_read_dataset(hs_container *c, const char *name, uint64_t address, bool with
     if (member->owned == NULL)
         return hs_fail_nomem(err, member->size, "an item");
     member->bytes = member->owned;
-    return hs_pager_read(hs_container_pager(c), dataset->data_address, member->owned,
-                         (size_t)member->size, err);
+    rc = hs_pager_read(hs_container_pager(c), dataset->data_address, member->owned,
+                       (size_t)member->size, err);
+    if (rc == H5STORE_OK && (!hs_ohdr_u64(dataset, "checksum", &sum) ||
+                             sum != hs_sum64(member->owned, (size_t)member->size)))
+        rc = hs_fail(err, H5STORE_E_DAMAGED, 0,
+                     "the '%s' of an item does not have its checksum", name);
+    return rc;
 }
 
 /* The number that a link is named by; SIZE_MAX when it is none. */
@@ -253,6 +259,7 @@ item_write_member(hs_container *c, hid_t item, const char *name, hid_t type, hid
     HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_attribute) hid_t attribute = H5I_INVALID_HID;
+    uint64_t sum;
 
     if (size <= ITEM_ATTRIBUTE_MOST) {
         attribute = H5Acreate2(item, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
@@ -270,7 +277,8 @@ item_write_member(hs_container *c, hid_t item, const char *name, hid_t type, hid
     if (dataset < 0 || H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot write the '%s' of an item",
                                       name);
-    return H5STORE_OK;
+    sum = hs_sum64(bytes, size); /* HDF5 has none for the bytes of a dataset */
+    return hs_h5_write_u64(dataset, "checksum", &sum, 1, true, err);
 }
 
 static int
@@ -418,12 +426,13 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    int rc = item_open(file, collection, NULL, &group, err);
+    int rc = hs_item_path(collection, NULL, &path, err);
 
+    if (rc < 0)
+        return rc;
+    rc = item_open(file, collection, NULL, &group, err);
     if (rc == H5STORE_E_NOT_FOUND) {
-        rc = hs_item_path(collection, NULL, &path, err);
-        if (rc == H5STORE_OK)
-            rc = hs_h5_link_list(&links, err);
+        rc = hs_h5_link_list(&links, err);
         if (rc < 0)
             return rc;
         group = H5Gcreate2(file, path, links, H5P_DEFAULT, H5P_DEFAULT);
@@ -433,7 +442,8 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
     }
     if (rc < 0 || text == NULL)
         return rc;
-    return hs_h5_write_text(group, "source", text, err);
+    rc = hs_h5_write_text(group, "path", path, err);
+    return rc < 0 ? rc : hs_h5_write_text(group, "source", text, err);
 }
 
 /* ---- removing --------------------------------------------------------- */
@@ -501,8 +511,8 @@ item_give_up(hs_container *c, hid_t file, uint64_t address, hs_id_list *orphans,
 
 /* All items of a collection's group and of the collections below it. */
 static int
-item_give_up_all(hs_container *c, hid_t file, hid_t group, bool in_fan, hs_id_list *orphans,
-                 int depth, h5store_err *err)
+item_give_up_all(hs_container *c, hid_t file, hid_t group, const char *collection, bool in_fan,
+                 hs_id_list *orphans, int depth, h5store_err *err)
 {
     HS_CLEANUP(hs_names_release) hs_names names = {0};
     int rc;
@@ -513,16 +523,26 @@ item_give_up_all(hs_container *c, hid_t file, hid_t group, bool in_fan, hs_id_li
     rc = hs_names_read(group, &names, err);
     for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
         HS_CLEANUP(hs_h5_close_group) hid_t member = H5I_INVALID_HID;
+        HS_CLEANUP(hs_freep) char *name = NULL;
+        HS_CLEANUP(hs_freep) char *path = NULL;
+        bool fan = !in_fan && hs_item_is_fan(names.names[i]);
 
+        if (hs_item_unescape(names.names[i], &name, NULL) < 0)
+            continue; /* not ours */
         if (in_fan) {
             rc = item_give_up(c, file, names.addresses[i], orphans, err);
+            if (rc == H5STORE_OK)
+                rc = hs_container_usage_remove(c, collection != NULL ? collection : "", name, err);
             continue;
         }
+        rc = fan ? H5STORE_OK : hs_item_join(collection, name, &path, err);
+        if (rc < 0)
+            break;
         member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
         if (member < 0)
             (void)H5Eclear2(H5E_DEFAULT);
         else
-            rc = item_give_up_all(c, file, member, hs_item_is_fan(names.names[i]), orphans,
+            rc = item_give_up_all(c, file, member, fan ? collection : path, fan, orphans,
                                   depth + 1, err);
     }
     return rc;
@@ -545,7 +565,7 @@ hs_item_remove(hs_container *c, hid_t file, const char *collection, const char *
         return rc;
     if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove item '%s'", path);
-    return H5STORE_OK;
+    return hs_container_usage_remove(c, collection, key, err);
 }
 
 int
@@ -558,7 +578,7 @@ hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
 
     if (rc < 0)
         return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
-    rc = item_give_up_all(c, file, group, false, orphans, 0, err);
+    rc = item_give_up_all(c, file, group, collection, false, orphans, 0, err);
     if (rc == H5STORE_OK)
         rc = hs_item_path(collection, NULL, &path, err);
     if (rc < 0)
@@ -571,5 +591,5 @@ hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
         return H5STORE_OK;
     group = H5Gcreate2(file, path, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     return group < 0 ? hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create '%s'", path)
-                     : H5STORE_OK;
+                     : hs_h5_write_text(group, "path", path, err);
 }

@@ -44,8 +44,16 @@ typedef enum hs_ohdr_layout {
     HS_OHDR_COMPACT,    /* data, size */
     HS_OHDR_CONTIGUOUS, /* address, size */
     HS_OHDR_IMPLICIT,   /* chunked, the chunks one behind the other: address of the first */
+    HS_OHDR_FIXED_ARRAY, /* chunked, with an index: its address */
     HS_OHDR_OTHER
 } hs_ohdr_layout;
+
+/* A filter that HDF5 numbers itself, and its first parameter. */
+#define HS_OHDR_FILTERS 4
+typedef struct hs_ohdr_filter {
+    unsigned id;
+    uint32_t value;
+} hs_ohdr_filter;
 
 typedef struct hs_ohdr {
     uint64_t address;
@@ -61,16 +69,18 @@ typedef struct hs_ohdr {
     hs_ohdr_attribute *attributes;
     size_t attribute_count;
     hs_ohdr_layout layout;
-    uint64_t data_address;      /* CONTIGUOUS, IMPLICIT; UINT64_MAX: undefined */
+    uint64_t data_address;      /* CONTIGUOUS, IMPLICIT, FIXED_ARRAY; UINT64_MAX: undefined */
     uint64_t data_size;         /* COMPACT, CONTIGUOUS */
     const uint8_t *data;        /* COMPACT */
-    uint64_t chunk_size;        /* IMPLICIT: bytes of one chunk */
+    uint64_t chunk_size;        /* IMPLICIT, FIXED_ARRAY: bytes of one chunk */
     int rank;                   /* of the dataspace */
     uint64_t dims[33];
-    uint64_t chunk_dims[33];    /* IMPLICIT */
+    uint64_t chunk_dims[33];    /* the same */
     int type_class;             /* of the dataset */
     size_t type_size;
     bool filtered;              /* has a filter pipeline */
+    int filter_count;           /* of filters below; 0: none, or such as are not known here */
+    hs_ohdr_filter filters[HS_OHDR_FILTERS];
     uint64_t layout_place;      /* where in the file data_address stands; 0: nowhere */
     uint8_t *bytes;             /* owned: what the pointers point into */
 } hs_ohdr;
@@ -95,6 +105,12 @@ bool hs_ohdr_text(const hs_ohdr *header, const char *name, char *text, size_t ro
  */
 int hs_ohdr_move_data(hs_pager *pager, const hs_ohdr *header, uint64_t data_address,
                       h5store_err *err);
+
+/*
+ * A link message by itself, as the heap of a large group has it.  Returns its length, or 0 when
+ * the bytes do not begin with one of a hard link.
+ */
+size_t hs_ohdr_parse_link(const uint8_t *bytes, size_t size, hs_ohdr_link *link);
 
 /* HDF5's checksum of metadata: lookup3 by Bob Jenkins, public domain, with initial value 0. */
 uint32_t hs_ohdr_checksum(const uint8_t *bytes, size_t size);

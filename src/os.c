@@ -464,6 +464,15 @@ hs_os_unmap(void *address, size_t length)
 /* ---- time, chance, the machine ---------------------------------------- */
 
 uint64_t
+hs_os_time(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+uint64_t
 hs_os_now(void)
 {
     struct timespec now;

@@ -113,6 +113,9 @@ void hs_os_unmap(void *address, size_t length);
 
 /* CLOCK_MONOTONIC in nanoseconds; cannot fail. */
 uint64_t hs_os_now(void);
+
+/* Microseconds since the epoch, by the wall clock. */
+uint64_t hs_os_time(void);
 /* May be shorter when a signal arrives; 0 lets others run first. */
 void hs_os_sleep(uint64_t nanoseconds);
 

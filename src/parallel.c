@@ -5,7 +5,7 @@
  * Owns nothing between calls: the threads live as long as the call, so a fork in another
  * thread finds no idle worker whose mutex it would inherit locked, and closing needs no
  * shutdown.  Making a thread costs tens of microseconds; hs_parallel_threads gives each
- * one a millisecond's work or more.
+ * one several times that of work.
  *
  * Always holds: when hs_parallel_for returns, no step is running.
  */
@@ -16,9 +16,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-#define PARALLEL_MOST 64          /* threads of one call, whatever is wanted */
-#define PARALLEL_USUAL 8          /* when the caller leaves it to us */
-#define PARALLEL_GRAIN (1u << 20) /* bytes that make a thread worth while */
+#define PARALLEL_MOST 64           /* threads of one call, whatever is wanted */
+#define PARALLEL_USUAL 8           /* when the caller leaves it to us */
+#define PARALLEL_GRAIN (512u * 1024) /* bytes that make a thread worth while */
 
 struct parallel_loop {
     hs_parallel_fn step;
@@ -119,15 +119,39 @@ hs_parallel_for(uint64_t count, int threads, hs_parallel_fn step, void *context,
     return loop.code;
 }
 
+/*
+ * What the program wants of libraries like this one: the first number of OMP_NUM_THREADS,
+ * which is a list if parallel regions are nested.  0: it says nothing that can be used.
+ */
+static uint64_t
+parallel_limit(void)
+{
+    const char *text = getenv("OMP_NUM_THREADS");
+    char *end;
+    long limit;
+
+    if (text == NULL)
+        return 0;
+    limit = strtol(text, &end, 10);
+    while (*end == ' ' || *end == '\t')
+        end++;
+    return end != text && (*end == '\0' || *end == ',') && limit > 0 ? (uint64_t)limit : 0;
+}
+
 int
-hs_parallel_threads(int wanted, uint64_t bytes)
+hs_parallel_usual(void)
+{
+    uint64_t count = hs_min((uint64_t)hs_os_cpu_count(), PARALLEL_USUAL);
+    uint64_t limit = parallel_limit();
+
+    return (int)(limit > 0 ? hs_min(count, limit) : count);
+}
+
+int
+hs_parallel_threads(int most, uint64_t bytes)
 {
     uint64_t useful = bytes / PARALLEL_GRAIN;
 
-    assert(wanted >= 0);
-    if (useful <= 1)
-        return 1;
-    if (wanted == 0)
-        wanted = (int)hs_min((uint64_t)hs_os_cpu_count(), PARALLEL_USUAL);
-    return (int)hs_min((uint64_t)wanted, hs_min(useful, PARALLEL_MOST));
+    assert(most >= 1);
+    return (int)hs_max(1, hs_min(hs_min((uint64_t)most, useful), PARALLEL_MOST));
 }

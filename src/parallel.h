@@ -21,8 +21,15 @@ typedef int (*hs_parallel_fn)(void *context, uint64_t index, h5store_err *err);
 int hs_parallel_for(uint64_t count, int threads, hs_parallel_fn step, void *context,
                     h5store_err *err);
 
-/* How many threads for @p bytes of work: 1 for little, never more than @p wanted;
- * @p wanted 0 means the CPUs this process may use, at most 8. */
-int hs_parallel_threads(int wanted, uint64_t bytes);
+/*
+ * How many threads a program that did not choose gets: as many as CPUs that it may run on,
+ * but 8 at most, and no more than OMP_NUM_THREADS says; that is how joblib and others keep
+ * the libraries in 8 worker processes from making 8 threads each.  Reads the environment,
+ * which others may be changing: ask once, when something is opened.
+ */
+int hs_parallel_usual(void);
+
+/* How many threads for @p bytes of work: 1 for little, never more than @p most. */
+int hs_parallel_threads(int most, uint64_t bytes);
 
 #endif

@@ -6,7 +6,7 @@
 #include "probe.h"
 #include "digest.h"
 
-#define PROBE_SAMPLE ((uint64_t)4096)
+#define PROBE_SAMPLE 4096u
 #define PROBE_SAMPLES 5u
 
 uint64_t
@@ -16,10 +16,12 @@ hs_probe_of(const h5store_array *array)
         array->nbytes, hs_sum64(array->dtype, strlen(array->dtype)),
         hs_sum64(array->shape, 8 * (size_t)array->rank)};
     uint64_t size = hs_min(array->nbytes, PROBE_SAMPLE), span = array->nbytes - size;
+    hs_source source = hs_source_of(array);
+    uint8_t scratch[PROBE_SAMPLE];
 
     for (unsigned i = 0; i < PROBE_SAMPLES; i++)
-        words[i + 3] = hs_sum64((const uint8_t *)array->data + span / (PROBE_SAMPLES - 1) * i,
-                                (size_t)size);
+        words[i + 3] = hs_sum64(hs_source_bytes(&source, span / (PROBE_SAMPLES - 1) * i,
+                                                (size_t)size, scratch), (size_t)size);
     return hs_sum64(words, sizeof words) | 1; /* never the value of an empty slot */
 }
 

@@ -78,6 +78,7 @@ hs_space_release(hs_space *space)
     free(space->slots);
     free(space->order);
     free(space->blocks.given);
+    free(space->fresh);
     free(space->dirty);
     memset(space, 0, sizeof *space);
 }
@@ -189,7 +190,7 @@ hs_space_load(hs_space *space, hs_pager *pager, h5store_err *err)
     space_sort(space);
     space_load_blocks(space, page + HS_PAGE_SIZE);
     memset(space->dirty, 0, space->dirty_room);
-    space->header_dirty = space->removed = false;
+    space->header_dirty = space->removed = space->low_first = space->fresh_noted = false;
     space->loaded = true;
     return H5STORE_OK;
 }
@@ -248,15 +249,16 @@ space_save_header(const hs_space *space, hs_pager *pager, h5store_err *err)
     return hs_pager_write(pager, SPACE_HEADER_ADDRESS, page, sizeof page, err);
 }
 
-/* Move the table to a region twice as large; the old one goes when that is applied. */
+/* Move the table to a region of its own of some length; the old one goes when that is applied. */
 static int
-space_grow_table(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *err)
+space_move_table(hs_space *space, hs_pager *pager, uint64_t length, uint64_t sequence,
+                 h5store_err *err)
 {
     hs_extent old = space->table;
     bool reused;
     int rc;
 
-    rc = hs_space_take(space, old.length * 2, &space->table, &reused, err);
+    rc = hs_space_take(space, length, &space->table, &reused, err);
     if (rc == H5STORE_OK)
         rc = hs_pager_reserve(pager, space->table.address, space->table.length, err);
     if (rc < 0)
@@ -280,7 +282,7 @@ hs_space_save(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *
     if (rc < 0)
         return rc;
     while (space->count > space_table_room(space)) {
-        rc = space_grow_table(space, pager, sequence, err);
+        rc = space_move_table(space, pager, 2 * space->table.length, sequence, err);
         if (rc < 0)
             return rc;
     }
@@ -295,4 +297,15 @@ hs_space_save(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *
     }
     space->header_dirty = false;
     return space_save_header(space, pager, err);
+}
+
+int
+hs_space_move_table(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *err)
+{
+    uint64_t least = hs_round_up((space->count / SPACE_SLOTS_PER_PAGE + 1) * HS_PAGE_SIZE,
+                                 HS_SPACE_UNIT);
+
+    return space->table.address == SPACE_TABLE_ADDRESS
+               ? H5STORE_OK
+               : space_move_table(space, pager, least, sequence, err);
 }

@@ -78,6 +78,10 @@ typedef struct hs_space {
     size_t dirty_room;
     bool header_dirty;
     bool removed; /* a blob's extent became loose since the last save */
+    bool low_first;     /* take the lowest free extent that fits, not the smallest */
+    hs_extent *fresh;   /* metadata space taken since hs_space_start_metadata */
+    size_t fresh_count, fresh_room;
+    bool fresh_noted;
 } hs_space;
 
 /* Forget what was loaded (after an abort, or when another process committed). */
@@ -133,5 +137,22 @@ bool hs_space_are_blocks_sound(const uint8_t page[HS_PAGE_SIZE]);
 /* The same for space of any size that hs_space_metadata handed out; a large piece becomes loose. */
 int hs_space_give_metadata(hs_space *space, uint64_t address, uint64_t size, uint64_t sequence,
                            h5store_err *err);
+
+/*
+ * For a rebuild: what is in use for HDF5 metadata is given up, all counters start at 0, and new
+ * metadata goes to space of its own.  Then, when all is made anew: every byte that is in none
+ * of these becomes loose: the fixed part, the table, the slots, the new metadata, and what the
+ * caller names.
+ */
+void hs_space_start_metadata(hs_space *space);
+int hs_space_loosen_rest(hs_space *space, const hs_extent *used, size_t used_count,
+                         const hs_extent *more, size_t more_count, uint64_t sequence,
+                         h5store_err *err);
+
+/* Move the table to where space is given now, and let it be as long as it must be. */
+int hs_space_move_table(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *err);
+
+/* Bytes below the end that are neither free nor removed. */
+uint64_t hs_space_used(const hs_space *space);
 
 #endif

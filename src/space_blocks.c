@@ -164,6 +164,25 @@ block_take(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address)
     return false;
 }
 
+/* For a rebuild: note an extent that metadata got. */
+static int
+space_note_fresh(hs_space *space, hs_extent extent, h5store_err *err)
+{
+    if (!space->fresh_noted)
+        return H5STORE_OK;
+    if (space->fresh_count == space->fresh_room) {
+        size_t room = space->fresh_room > 0 ? 2 * space->fresh_room : 64;
+        hs_extent *fresh = realloc(space->fresh, room * sizeof *fresh);
+
+        if (fresh == NULL)
+            return hs_fail_nomem(err, room * sizeof *fresh, "the space table");
+        space->fresh = fresh;
+        space->fresh_room = room;
+    }
+    space->fresh[space->fresh_count++] = extent;
+    return H5STORE_OK;
+}
+
 int
 hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address,
                   h5store_err *err)
@@ -183,6 +202,8 @@ hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *add
             rc = hs_pager_reserve(pager, extent.address, extent.length, err);
         if (rc == H5STORE_OK && reused)
             rc = hs_pager_zero(pager, extent.address, extent.length, err);
+        if (rc == H5STORE_OK)
+            rc = space_note_fresh(space, extent, err);
         if (rc < 0)
             return rc;
         space->blocks.metadata_bytes += extent.length;
@@ -216,4 +237,61 @@ hs_space_give_metadata(hs_space *space, uint64_t address, uint64_t size, uint64_
         return H5STORE_OK; /* not from here */
     space->blocks.metadata_bytes -= hs_min(space->blocks.metadata_bytes, extent.length);
     return hs_space_loosen(space, extent, sequence, err);
+}
+
+/* ---- rebuilding ------------------------------------------------------- */
+
+void
+hs_space_start_metadata(hs_space *space)
+{
+    space->arena_next = space->arena_end = 0;
+    memset(space->blocks.heads, 0, sizeof space->blocks.heads);
+    space->blocks.metadata_bytes = space->blocks.free_bytes = 0;
+    space->blocks.given_count = 0;
+    space->counters = (hs_counters){0};
+    space->fresh_count = 0;
+    space->fresh_noted = space->header_dirty = true;
+}
+
+static int
+blocks_compare(const void *a, const void *b)
+{
+    const hs_extent *left = a, *right = b;
+
+    return left->address < right->address ? -1 : left->address > right->address;
+}
+
+int
+hs_space_loosen_rest(hs_space *space, const hs_extent *used, size_t used_count,
+                     const hs_extent *more, size_t more_count, uint64_t sequence,
+                     h5store_err *err)
+{
+    size_t count = 0, room = used_count + more_count + space->count + space->fresh_count + 2;
+    HS_CLEANUP(hs_freep) hs_extent *all = malloc(room * sizeof *all);
+    uint64_t at = 0;
+    int rc = H5STORE_OK;
+
+    if (all == NULL)
+        return hs_fail_nomem(err, room * sizeof *all, "the space table");
+    for (size_t i = 0; i < used_count; i++)
+        all[count++] = used[i];
+    for (size_t i = 0; i < more_count; i++)
+        if (more[i].length > 0)
+            all[count++] = more[i];
+    for (size_t i = 0; i < space->count; i++)
+        all[count++] = space->slots[i].extent;
+    for (size_t i = 0; i < space->fresh_count; i++)
+        all[count++] = space->fresh[i];
+    all[count++] = (hs_extent){0, HS_SPACE_START};
+    all[count++] = space->table;
+    qsort(all, count, sizeof *all, blocks_compare);
+    for (size_t i = 0; rc == H5STORE_OK && i < count; i++) {
+        if (all[i].address > at)
+            rc = hs_space_loosen(space, (hs_extent){at, all[i].address - at}, sequence, err);
+        at = hs_max(at, all[i].address + all[i].length);
+    }
+    if (rc == H5STORE_OK && space->eoa > at)
+        rc = hs_space_loosen(space, (hs_extent){at, space->eoa - at}, sequence, err);
+    space->fresh_noted = false;
+    return rc;
 }

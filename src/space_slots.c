@@ -227,7 +227,8 @@ space_cut_loose(hs_space *space, hs_extent extent)
 
 /* ---- taking and giving back ------------------------------------------- */
 
-/* Best fit: the smallest free slot that is large enough, to keep large ones whole. */
+/* Best fit: the smallest free slot that is large enough, to keep large ones whole; or, to close
+ * holes, the first one. */
 static size_t
 space_find_free(const hs_space *space, uint64_t length)
 {
@@ -240,7 +241,7 @@ space_find_free(const hs_space *space, uint64_t length)
             continue;
         if (best == SPACE_NONE || slot->extent.length < space_at(space, best)->extent.length)
             best = i;
-        if (slot->extent.length == length)
+        if (slot->extent.length == length || space->low_first)
             break;
     }
     return best;
@@ -336,4 +337,15 @@ hs_space_shrink(hs_space *space)
         space->free_bytes -= hs_min(space->free_bytes, last->extent.length);
         space_erase(space, space->count - 1);
     }
+}
+
+uint64_t
+hs_space_used(const hs_space *space)
+{
+    uint64_t used = space->eoa;
+
+    for (size_t i = 0; i < space->count; i++)
+        if (!space->slots[i].loose || space->slots[i].sequence != 0)
+            used -= hs_min(used, space->slots[i].extent.length);
+    return used;
 }

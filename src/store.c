@@ -210,6 +210,7 @@ h5store_flush(h5store *store, h5store_err *err)
 
     if (rc < 0)
         return rc;
+    (void)hs_container_write_notes(store->container, NULL);
     if (!hs_container_is_read_only(store->container))
         rc = hs_container_checkpoint(store->container, true, err);
     if (rc == H5STORE_OK && !hs_container_is_read_only(store->container))
@@ -238,6 +239,8 @@ h5store_stat(h5store *store, h5store_totals *totals, h5store_err *err)
         t.blob_bytes = space->counters.blob_bytes;
         t.linked_bytes = space->counters.linked_bytes;
         t.free_bytes = space->free_bytes;
+        t.used_bytes = hs_space_used(space);
+        t.metadata_bytes = space->blocks.metadata_bytes;
         hs_container_read_end(store->container);
         rc = hs_container_sizes(store->container, &t.file_size, &t.disk_bytes, &t.log_bytes, err);
     }

@@ -5,6 +5,7 @@
 #include "batch.h"
 #include "extent.h"
 #include "os.h"
+#include "parallel.h"
 #include "store_impl.h"
 
 /* ---- putting ---------------------------------------------------------- */
@@ -78,7 +79,7 @@ h5store_hash(const h5store_array *array, int threads, h5store_id *id, h5store_er
         return rc;
     copy = *array;
     hs_array_normalise(&copy);
-    return hs_digest_array(&copy, threads, id, NULL, err);
+    return hs_digest_array(&copy, threads > 0 ? threads : hs_parallel_usual(), id, NULL, err);
 }
 
 /* ---- reading ---------------------------------------------------------- */

@@ -81,6 +81,8 @@ h5store_item_cursor_open(h5store *store, const char *collection, h5store_item_cu
         rc = hs_store_enter(store, err);
     if (rc < 0)
         return rc;
+    /* So that it tells when items were last used by this process, too. */
+    (void)hs_container_write_notes(store->container, NULL);
     made = calloc(1, sizeof *made);
     rc = made == NULL ? hs_fail_nomem(err, sizeof *made, "a walk over the items")
                       : hs_item_walk_new(store->container, collection, &made->walk, err);

@@ -71,6 +71,12 @@ hs_superblock_eoa(const uint8_t bytes[HS_SUPERBLOCK_SIZE])
     return hs_get_le64(bytes + 28);
 }
 
+uint64_t
+hs_superblock_root(const uint8_t bytes[HS_SUPERBLOCK_SIZE])
+{
+    return hs_get_le64(bytes + 36);
+}
+
 bool
 hs_superblock_is_marked(const uint8_t bytes[HS_SUPERBLOCK_SIZE])
 {

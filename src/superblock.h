@@ -23,6 +23,7 @@ hs_superblock_state hs_superblock_inspect(const uint8_t bytes[HS_SUPERBLOCK_SIZE
 
 /* Meaningful when GOOD. */
 uint64_t hs_superblock_eoa(const uint8_t bytes[HS_SUPERBLOCK_SIZE]);
+uint64_t hs_superblock_root(const uint8_t bytes[HS_SUPERBLOCK_SIZE]); /* its object header */
 bool hs_superblock_is_marked(const uint8_t bytes[HS_SUPERBLOCK_SIZE]);
 
 /* Change one field and the checksum. */

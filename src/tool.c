@@ -4,8 +4,8 @@
  *
  *   h5store COMMAND [OPTIONS] CONTAINER [ARGUMENT]
  *
- * main() reads the command line, finds the container, opens it (read-only, but for
- * flush), runs one command and turns its result into an exit status: 0 fine, 1 the
+ * main() reads the command line, finds the container, opens it (read-only, but for flush;
+ * repair opens a new one instead), runs one command and turns its result into an exit status: 0 fine, 1 the
  * container is damaged in part, 2 wrong usage, 3 anything that failed.  h5store(1) is
  * the reference; the help texts below say the same in short.
  */
@@ -54,7 +54,7 @@ typedef struct tool_command {
     const char *allowed; /* letters of its options, besides OPTION_HELP and OPTION_TIMEOUT */
     const char *operand; /* second operand; NULL: none */
     bool operand_needed;
-    unsigned flags; /* for h5store_open */
+    unsigned flags; /* for h5store_open; with H5STORE_CREATE the operand is opened, and is new */
     const char *help;
 } tool_command;
 
@@ -105,6 +105,12 @@ static const tool_command tool_commands[] = {
      "      --structure        without reading the arrays\n"
      "      --fraction F       read only that part of the arrays (0 to 1)\n" HELP_FORMS
          HELP_COMMON},
+    {"repair", tool_repair, "tj", "TARGET", true, H5STORE_CREATE,
+     "usage: h5store repair [OPTIONS] CONTAINER TARGET\n"
+     "\n"
+     "Save what is whole in a damaged container into TARGET, a new one, and list what\n"
+     "was lost.  The damaged one is not changed.  The exit status is 1 if anything was\n"
+     "lost.\n" HELP_CONTAINER HELP_FORMS HELP_COMMON},
     {"flush", tool_flush, "", NULL, false, 0,
      "usage: h5store flush [OPTIONS] CONTAINER\n"
      "\n"
@@ -124,6 +130,7 @@ static const char tool_help[] =
     "  stat     show totals, and what sharing arrays saved\n"
     "  cat      write an array to standard output as a .npy file\n"
     "  verify   check the container\n"
+    "  repair   save what is whole in a damaged one into a new one\n"
     "  flush    make it safe from a power cut and up to date for other programs\n"
     "\n"
     "  h5store COMMAND --help    says more about one of them\n"
@@ -268,7 +275,7 @@ tool_parse(const tool_command *command, int argc, char **argv, tool_args *args)
         args->operand = argv[optind++];
     }
     if (command->operand_needed && args->operand == NULL) {
-        tool_complain("%s needs an %s behind the container", command->name, command->operand);
+        tool_complain("%s needs %s behind the container", command->name, command->operand);
         return tool_usage(command);
     }
     if (optind < argc) {
@@ -315,17 +322,41 @@ tool_resolve(const char *given, char **path, h5store_err *err)
                      given);
 }
 
+/* What is to be made must not be there. */
+static int
+tool_check_new(const char *path, h5store_err *err)
+{
+    struct stat status;
+
+    if (lstat(path, &status) < 0 && errno == ENOENT)
+        return H5STORE_OK;
+    return tool_fail(err, H5STORE_E_INVALID,
+                     "%s is there already; give another name, or remove it", path);
+}
+
+/* Leave no empty container behind when nothing could be done. */
+static bool
+tool_is_empty(h5store *store)
+{
+    h5store_totals totals;
+
+    return h5store_stat(store, &totals, NULL) == H5STORE_OK && totals.items + totals.blobs == 0;
+}
+
 /* Open, run, close.  Returns an exit status, or a code < 0 with *err filled. */
 static int
 tool_run(const tool_command *command, tool_args *args, tool_out *out, h5store_err *err)
 {
     TOOL_CLEANUP(tool_freep) char *path = NULL;
+    bool fresh = (command->flags & H5STORE_CREATE) != 0, drop;
     h5store_options options;
     h5store_err close_err;
     h5store *store;
     const char *notice;
     int status, rc = tool_resolve(args->container, &path, err);
 
+    if (rc == H5STORE_OK && fresh)
+        rc = tool_check_new(args->operand, err);
     if (rc < 0)
         return rc;
     args->container = path;
@@ -334,7 +365,7 @@ tool_run(const tool_command *command, tool_args *args, tool_out *out, h5store_er
     options.flags = command->flags;
     if (args->timeout >= 0)
         options.timeout = args->timeout;
-    rc = h5store_open(path, &options, &store, err);
+    rc = h5store_open(fresh ? args->operand : path, &options, &store, err);
     if (rc < 0)
         return rc;
     notice = h5store_notice(store);
@@ -344,7 +375,10 @@ tool_run(const tool_command *command, tool_args *args, tool_out *out, h5store_er
     status = command->run(store, args, out, err);
     if (strcmp(h5store_notice(store), notice) != 0)
         tool_complain("%s", h5store_notice(store));
+    drop = status < 0 && fresh && tool_is_empty(store);
     rc = h5store_close(store, &close_err);
+    if (drop)
+        (void)unlink(args->operand);
     if (status >= 0 && rc < 0) {
         *err = close_err;
         return rc;

@@ -44,7 +44,7 @@ typedef enum tool_form { TOOL_HUMAN, TOOL_TSV, TOOL_JSON } tool_form;
 /* The command line, understood. */
 typedef struct tool_args {
     const char *container; /* the file, after a folder was resolved */
-    const char *operand;   /* COLLECTION or ID; NULL when not given */
+    const char *operand;   /* COLLECTION, ID or TARGET; NULL when not given */
     tool_form form;
     double timeout;        /* seconds; < 0: the library's default */
     bool collections_only; /* tree */
@@ -170,6 +170,30 @@ void tool_table_row(tool_table *table, const tool_value *values); /* @c width of
 void tool_table_trailer(tool_table *table, const char *name, tool_value value); /* JSON only */
 void tool_table_end(tool_table *table);
 
+/* ---- findings (tool_findings.c) ------------------------------------------ */
+
+/* Findings of one run, told as they are made. */
+typedef struct tool_findings {
+    const char *verb;
+    tool_out *out;
+    const tool_args *args;
+    tool_table table; /* unless for people */
+    uint64_t found;
+    uint64_t errors;
+    bool interactive; /* standard error is a terminal */
+    bool drawn;       /* a progress line stands there */
+    double redraw_at;
+} tool_findings;
+
+/* @p verb: what is done, for the progress line. */
+void tool_findings_begin(tool_findings *findings, const char *verb, tool_out *out,
+                         const tool_args *args);
+void tool_findings_clear_line(tool_findings *findings); /* before anything else is printed */
+
+/* The two callbacks; their context is the tool_findings. */
+int tool_findings_note(const h5store_finding *finding, void *context);
+void tool_findings_progress(uint64_t done, uint64_t total, void *context);
+
 /* ---- cleanup ------------------------------------------------------------- */
 
 static inline void
@@ -214,6 +238,7 @@ int tool_stat(h5store *store, const tool_args *args, tool_out *out, h5store_err 
 int tool_tree(h5store *store, const tool_args *args, tool_out *out, h5store_err *err);
 int tool_cat(h5store *store, const tool_args *args, tool_out *out, h5store_err *err);
 int tool_verify(h5store *store, const tool_args *args, tool_out *out, h5store_err *err);
+int tool_repair(h5store *target, const tool_args *args, tool_out *out, h5store_err *err);
 int tool_flush(h5store *store, const tool_args *args, tool_out *out, h5store_err *err);
 
 /*

@@ -55,7 +55,7 @@ expect_refusal(const h5store_array *array, int code, const char *words)
 START_TEST(contradictory_description_is_refused)
 {
     static const uint64_t shape[] = SHAPE(2, 3);
-    const h5store_array good = {"'<f8'", H5STORE_ORDER_C, 2, {2, 3}, 48, shape};
+    const h5store_array good = {"'<f8'", H5STORE_ORDER_C, 2, {2, 3}, 48, shape, NULL};
     HS_CLEANUP(hs_freep) char *text = calloc(1, H5STORE_MAX_DTYPE + 2);
     h5store_array array = good;
 

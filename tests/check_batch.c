@@ -96,7 +96,8 @@ END_TEST
 START_TEST(stock_hdf5_reads_the_array)
 {
     double numbers[300][50], read[300][50];
-    h5store_array array = {"'<f8'", H5STORE_ORDER_C, 2, {300, 50}, sizeof numbers, numbers};
+    h5store_array array = {.dtype = "'<f8'", .rank = 2, .shape = {300, 50},
+                           .nbytes = sizeof numbers, .data = numbers};
     char text[H5STORE_ID_TEXT_SIZE], path[100];
     hsize_t dims[2];
     h5store_id id;
@@ -129,7 +130,7 @@ END_TEST
 START_TEST(order_belongs_to_the_name)
 {
     float grid[6][4] = {{1, 2}, {3}};
-    h5store_array array = {"'<f4'", H5STORE_ORDER_C, 2, {6, 4}, sizeof grid, grid};
+    h5store_array array = {"'<f4'", H5STORE_ORDER_C, 2, {6, 4}, sizeof grid, grid, NULL};
     const h5store_blob_info *info;
     h5store_id c, f, flat, flat_f;
     h5store_blob *blob;
@@ -147,7 +148,7 @@ START_TEST(order_belongs_to_the_name)
     ck_assert_str_eq(info->array.dtype, "'<f4'");
     ck_assert_ptr_null(info->array.data);
     h5store_blob_close(blob);
-    array = (h5store_array){"'<f4'", H5STORE_ORDER_C, 2, {24, 1}, sizeof grid, grid};
+    array = (h5store_array){"'<f4'", H5STORE_ORDER_C, 2, {24, 1}, sizeof grid, grid, NULL};
     BOX_OK(h5store_put(store, &array, &flat, &box_err));
     array.order = H5STORE_ORDER_F;
     ck_assert_int_eq(h5store_put(store, &array, &flat_f, &box_err), H5STORE_EXISTS);

@@ -19,6 +19,7 @@ Suite *extent_suite(void);
 
 static hs_container *c;
 static uint8_t *data, *read_back;
+static hs_source source; /* data */
 
 static hs_container *
 open_container(unsigned flags)
@@ -42,6 +43,7 @@ setup(void)
     data = malloc(SIZE);
     read_back = malloc(SIZE);
     fixture_fill(data, SIZE, 1);
+    source = (hs_source){.data = data, .nbytes = SIZE};
 }
 
 static void
@@ -114,7 +116,7 @@ loosen(hs_extent extent, bool removed)
 
 START_TEST(bytes_come_back_with_their_digests)
 {
-    h5store_array array = {"'|u1'", H5STORE_ORDER_C, 1, {SIZE}, SIZE, data};
+    h5store_array array = {"'|u1'", H5STORE_ORDER_C, 1, {SIZE}, SIZE, data, NULL};
     HS_CLEANUP(hs_tree_freep) hs_tree *written = NULL;
     HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
     hs_extent extent = reserve(c, SIZE);
@@ -124,7 +126,7 @@ START_TEST(bytes_come_back_with_their_digests)
 
     BOX_OK(hs_digest_array(&array, 2, &id, &sum, &box_err));
     BOX_OK(hs_tree_new(SIZE, &written, &box_err));
-    BOX_OK(hs_extent_write(c, extent, data, SIZE, written, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, written, &box_err));
     BOX_OK(hs_tree_id(written, &array, &named, &box_err));
     ck_assert_int_eq(h5store_id_equal(&id, &named), 1);
     ck_assert_uint_eq(hs_tree_sum(written), sum);
@@ -153,13 +155,44 @@ START_TEST(bytes_come_back_with_their_digests)
 }
 END_TEST
 
+/* At every place in a page, also where reading goes by way of another buffer. */
+START_TEST(bytes_come_to_any_place_in_a_page)
+{
+    static const size_t places[] = {0, 1, 16, 48, 63, 64, 100, 2048, 4095};
+    h5store_array array = {.dtype = "'|u1'", .rank = 1, .shape = {SIZE}, .nbytes = SIZE,
+                           .data = data};
+    hs_extent extent = reserve(c, SIZE);
+    uint8_t *room = malloc(SIZE + 2 * 4096), *page = room + 4096 - (uintptr_t)room % 4096;
+    h5store_id id, named;
+
+    BOX_OK(hs_extent_write(c, extent, &source, NULL, &box_err));
+    BOX_OK(hs_digest_array(&array, 1, &id, NULL, &box_err));
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
+
+        memset(page, 0, SIZE);
+        BOX_OK(hs_tree_new(SIZE, &tree, &box_err));
+        BOX_OK(hs_extent_read(c, extent, page + places[i], SIZE, tree, true, true, &box_err));
+        ck_assert_mem_eq(page + places[i], data, SIZE);
+        BOX_OK(hs_tree_id(tree, &array, &named, &box_err));
+        ck_assert_int_eq(h5store_id_equal(&id, &named), 1);
+        ck_assert_int_eq(truncate(box_path(), (off_t)(extent.address + SIZE - 1)), 0);
+        BOX_FAILS(H5STORE_E_DAMAGED,
+                  hs_extent_read(c, extent, page + places[i], SIZE, NULL, false, false, &box_err));
+        BOX_OK(hs_extent_write(c, extent, &source, NULL, &box_err));
+    }
+    free(room);
+    hs_extent_abandon(c, extent);
+}
+END_TEST
+
 START_TEST(short_file_is_noticed)
 {
     HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
     hs_extent extent = reserve(c, SIZE);
     void *address;
 
-    BOX_OK(hs_extent_write(c, extent, data, SIZE, NULL, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, NULL, &box_err));
     ck_assert_int_eq(truncate(box_path(), (off_t)(extent.address + SIZE - 1)), 0);
     BOX_OK(hs_tree_new(SIZE, &tree, &box_err));
     BOX_FAILS(H5STORE_E_DAMAGED,
@@ -209,7 +242,7 @@ START_TEST(abandoned_reservation_is_free_and_punched)
     uint64_t full, used = used_bytes();
     hs_extent extent = reserve(c, SIZE);
 
-    BOX_OK(hs_extent_write(c, extent, data, SIZE, NULL, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, NULL, &box_err));
     BOX_OK(hs_container_sync_data(c, &box_err));
     full = disk_bytes();
     hs_extent_abandon(c, extent);
@@ -265,8 +298,8 @@ START_TEST(pinned_extent_is_left_alone)
     uint64_t used = used_bytes();
     hs_extent mine = reserve(c, SIZE), theirs = reserve(other, SIZE);
 
-    BOX_OK(hs_extent_write(c, mine, data, SIZE, NULL, &box_err));
-    BOX_OK(hs_extent_write(other, theirs, data, SIZE, NULL, &box_err));
+    BOX_OK(hs_extent_write(c, mine, &source, NULL, &box_err));
+    BOX_OK(hs_extent_write(other, theirs, &source, NULL, &box_err));
     BOX_OK(hs_extent_reclaim(c, &box_err));
     BOX_OK(hs_extent_reclaim(other, &box_err));
     ck_assert_uint_eq(used_bytes(), used + mine.length + theirs.length);
@@ -331,7 +364,7 @@ reserve_and_wait(child *parent, void *context)
 
     (void)context;
     child_assert(hs_extent_reserve(mine, SIZE, &extent, &box_err) == H5STORE_OK);
-    child_assert(hs_extent_write(mine, extent, data, SIZE, NULL, &box_err) == H5STORE_OK);
+    child_assert(hs_extent_write(mine, extent, &source, NULL, &box_err) == H5STORE_OK);
     child_tell(parent, extent.address);
     child_hear(parent);
     return 0;
@@ -361,6 +394,7 @@ extent_suite(void)
     tcase_add_checked_fixture(bytes, setup, teardown);
     tcase_set_timeout(bytes, 60);
     tcase_add_test(bytes, bytes_come_back_with_their_digests);
+    tcase_add_test(bytes, bytes_come_to_any_place_in_a_page);
     tcase_add_test(bytes, short_file_is_noticed);
     tcase_add_test(bytes, impossible_extent_is_refused);
     tcase_add_test(bytes, full_disk_is_met_before_writing);

@@ -247,14 +247,11 @@ END_TEST
 START_TEST(number_of_threads_follows_the_work)
 {
     const uint64_t much = UINT64_C(1) << 40;
-    int cpus = hs_os_cpu_count();
 
     ck_assert_int_eq(hs_parallel_threads(8, 0), 1);
     ck_assert_int_eq(hs_parallel_threads(8, 1000), 1);
     ck_assert_int_eq(hs_parallel_threads(1, much), 1);
     ck_assert_int_eq(hs_parallel_threads(3, much), 3);
-    ck_assert_int_eq(hs_parallel_threads(0, much), cpus < 8 ? cpus : 8);
-    ck_assert_int_eq(hs_parallel_threads(0, 1000), 1);
     for (uint64_t bytes = 1; bytes < much; bytes *= 2) {
         int threads = hs_parallel_threads(8, bytes);
 
@@ -263,6 +260,27 @@ START_TEST(number_of_threads_follows_the_work)
         ck_assert_int_le(threads, hs_parallel_threads(8, 2 * bytes));
     }
     ck_assert_int_eq(hs_parallel_threads(8, much), 8);
+}
+END_TEST
+
+START_TEST(usual_number_keeps_to_what_the_environment_says)
+{
+    static const struct {
+        const char *text;
+        int limit; /* 0: none */
+    } cases[] = {{"1", 1},   {"2", 2},  {"3,2,1", 3}, {" 2 ", 2}, {"1000000", 0}, {"0", 0},
+                 {"-1", 0},  {"", 0},   {"two", 0},   {"2x", 0},  {",2", 0}};
+    int cpus = hs_os_cpu_count(), usual = cpus < 8 ? cpus : 8;
+
+    unsetenv("OMP_NUM_THREADS");
+    ck_assert_int_eq(hs_parallel_usual(), usual);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int limit = cases[i].limit;
+
+        setenv("OMP_NUM_THREADS", cases[i].text, 1);
+        ck_assert_int_eq(hs_parallel_usual(), limit > 0 && limit < usual ? limit : usual);
+    }
+    unsetenv("OMP_NUM_THREADS");
 }
 END_TEST
 
@@ -280,6 +298,7 @@ parallel_suite(void)
     tcase_add_test(loop, signals_stay_with_the_threads_of_the_program);
     tcase_add_test(loop, without_threads_the_caller_does_all);
     tcase_add_test(loop, number_of_threads_follows_the_work);
+    tcase_add_test(loop, usual_number_keeps_to_what_the_environment_says);
     tcase_set_timeout(loop, 120);
     suite_add_tcase(suite, loop);
     return suite;

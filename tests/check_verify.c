@@ -238,7 +238,7 @@ END_TEST
 START_TEST(forged_checksum_is_found)
 {
     unsigned char bytes[20000];
-    h5store_array array = {"'|u1'", H5STORE_ORDER_C, 1, {20000}, sizeof bytes, bytes};
+    h5store_array array = {"'|u1'", H5STORE_ORDER_C, 1, {20000}, sizeof bytes, bytes, NULL};
     hid_t file, dataset, attribute;
     struct heard heard;
     uint64_t sum;

@@ -81,24 +81,20 @@ static PyObject *
 batch_put(BatchObject *self, PyObject *args)
 {
     const char *dtype;
-    PyObject *object, *owner;
+    PyObject *object;
+    int64_t strides[H5STORE_MAX_RANK];
     h5store_array array;
     h5store_id id;
     h5store_err err;
     int rc;
 
     if (!PyArg_ParseTuple(args, "Os", &object, &dtype) ||
-        array_describe(object, dtype, &array, &owner) < 0)
+        array_describe(object, dtype, &array, strides) < 0 || batch_claim(self) < 0)
         return NULL;
-    if (batch_claim(self) < 0) {
-        Py_DECREF(owner);
-        return NULL;
-    }
     Py_BEGIN_ALLOW_THREADS
     rc = h5store_batch_put(self->batch, &array, &id, &err);
     Py_END_ALLOW_THREADS
     self->busy = 0;
-    Py_DECREF(owner);
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);
     return id_to_text(&id);

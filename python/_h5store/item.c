@@ -122,12 +122,14 @@ static PyStructSequence_Field item_info_fields[] = {
     {"link_count", "links to blobs"},
     {"linked_bytes", "bytes of the linked blobs"},
     {"own_bytes", "of these, bytes of blobs that nothing else links to"},
+    {"stored", "when it was stored, in seconds since the epoch; 0.0: unknown"},
+    {"used", "when it was stored or last used; 0.0: unknown"},
     {"damage", "None, or what is wrong with it"},
     {NULL, NULL},
 };
 
 static PyStructSequence_Desc item_info_desc = {
-    "decache.ItemInfo", "What a walk over the items tells of one.", item_info_fields, 8};
+    "decache.ItemInfo", "What a walk over the items tells of one.", item_info_fields, 10};
 
 static PyObject *
 item_info_text(const char *text)
@@ -144,7 +146,7 @@ item_info_new(module_state *state, const h5store_item_info *info, const char *da
     const uint64_t numbers[] = {info->output_size, info->metadata_size, info->link_count,
                                 info->linked_bytes, info->own_bytes};
     PyObject *record = PyStructSequence_New(state->item_info_type);
-    PyObject *values[8];
+    PyObject *values[10];
     int failed = 0;
 
     if (record == NULL)
@@ -153,8 +155,10 @@ item_info_new(module_state *state, const h5store_item_info *info, const char *da
     values[1] = item_info_text(info->key);
     for (int i = 0; i < 5; i++)
         values[2 + i] = PyLong_FromUnsignedLongLong(damage == NULL ? numbers[i] : 0);
-    values[7] = item_info_text(damage);
-    for (Py_ssize_t i = 0; i < 8; i++) {
+    values[7] = PyFloat_FromDouble((double)info->stored * 1e-6);
+    values[8] = PyFloat_FromDouble((double)info->used * 1e-6);
+    values[9] = item_info_text(damage);
+    for (Py_ssize_t i = 0; i < 10; i++) {
         failed |= values[i] == NULL;
         PyStructSequence_SetItem(record, i, values[i]);
     }

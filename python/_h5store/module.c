@@ -42,7 +42,8 @@ static int
 module_exec(PyObject *module)
 {
     static int (*const parts[])(PyObject *, module_state *) = {
-        errors_add, store_add, blob_add, item_add, batch_add, verify_add, hook_add,
+        errors_add, store_add, blob_add, item_add, batch_add, verify_add, usage_add, repair_add,
+        hook_add,
     };
     module_state *state = PyModule_GetState(module);
 
@@ -80,6 +81,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->item_info_type);
     Py_VISIT(state->totals_type);
     Py_VISIT(state->finding_type);
+    Py_VISIT(state->usage_type);
+    Py_VISIT(state->compaction_type);
+    Py_VISIT(state->salvage_type);
     return 0;
 }
 
@@ -104,6 +108,9 @@ module_clear(PyObject *module)
     Py_CLEAR(state->item_info_type);
     Py_CLEAR(state->totals_type);
     Py_CLEAR(state->finding_type);
+    Py_CLEAR(state->usage_type);
+    Py_CLEAR(state->compaction_type);
+    Py_CLEAR(state->salvage_type);
     return 0;
 }
 

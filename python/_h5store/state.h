@@ -39,6 +39,9 @@ typedef struct module_state {
     PyTypeObject *item_info_type;
     PyTypeObject *totals_type;
     PyTypeObject *finding_type;
+    PyTypeObject *usage_type;
+    PyTypeObject *compaction_type;
+    PyTypeObject *salvage_type;
 } module_state;
 
 typedef struct StoreObject {
@@ -113,9 +116,20 @@ PyObject *item_cursor_new(module_state *state, StoreObject *store, const char *c
 int batch_add(PyObject *module, module_state *state);
 PyObject *batch_new(module_state *state, StoreObject *store, h5store_batch *batch);
 
+int repair_add(PyObject *module, module_state *state);
+
 int verify_add(PyObject *module, module_state *state);
+PyObject *finding_new(module_state *state, int clause, int is_error, const char *object,
+                      const char *text);
 /* Store.verify */
 PyObject *store_verify(PyObject *self, PyObject *args, PyObject *kwargs);
+
+int usage_add(PyObject *module, module_state *state);
+/* Store.note, usage, misses, compact */
+PyObject *store_note(PyObject *self, PyObject *args);
+PyObject *store_usage(PyObject *self, PyObject *ignored);
+PyObject *store_misses(PyObject *self, PyObject *ignored);
+PyObject *store_compact(PyObject *self, PyObject *args);
 
 int hook_add(PyObject *module, module_state *state);
 
@@ -126,10 +140,11 @@ int array_import(void);
  * @p threshold bytes. */
 int array_is_large(PyObject *object, Py_ssize_t threshold);
 /*
- * Describe @p object for the library.  *owner is a new reference to the array whose memory
- * the description points to: the object itself, or a contiguous copy of it.
+ * Describe @p object for the library, which reads its memory where it lies; @p strides is
+ * what the description points to for an array that is not contiguous.  Keep the object.
  */
-int array_describe(PyObject *object, const char *dtype, h5store_array *array, PyObject **owner);
+int array_describe(PyObject *object, const char *dtype, h5store_array *array,
+                   int64_t strides[H5STORE_MAX_RANK]);
 /* A new array of the shape and order of a stored one; *data is its memory. */
 PyObject *array_new(const module_state *state, const h5store_array *stored, PyObject *dtype,
                     void **data);

@@ -146,40 +146,28 @@ store_exit(StoreObject *self, PyObject *Py_UNUSED(args))
     return store_close(self, NULL);
 }
 
-/* (array, dtype) for put; the array is described and kept alive by *owner. */
-static int
-store_parse_array(PyObject *args, h5store_array *array, PyObject **owner)
-{
-    const char *dtype;
-    PyObject *object;
-
-    if (!PyArg_ParseTuple(args, "Os", &object, &dtype))
-        return -1;
-    return array_describe(object, dtype, array, owner);
-}
-
 static PyObject *
 store_put(StoreObject *self, PyObject *args)
 {
+    const char *dtype;
+    PyObject *object;
+    int64_t strides[H5STORE_MAX_RANK];
     h5store_array array;
-    PyObject *owner;
     h5store_id id;
     h5store_err err;
     h5store *store;
     int rc;
 
-    if (store_parse_array(args, &array, &owner) < 0)
+    if (!PyArg_ParseTuple(args, "Os", &object, &dtype) ||
+        array_describe(object, dtype, &array, strides) < 0)
         return NULL;
     store = store_enter(self);
-    if (store == NULL) {
-        Py_DECREF(owner);
+    if (store == NULL)
         return NULL;
-    }
     Py_BEGIN_ALLOW_THREADS
     rc = h5store_put(store, &array, &id, &err);
     Py_END_ALLOW_THREADS
     store_leave(self);
-    Py_DECREF(owner);
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);
     return id_to_text(&id);
@@ -437,11 +425,13 @@ static PyStructSequence_Field totals_fields[] = {
     {"file_size", "length of the container file"},
     {"disk_bytes", "bytes it occupies on the disk, log included"},
     {"log_bytes", "length of the log"},
+    {"used_bytes", "of the file, neither free nor removed"},
+    {"metadata_bytes", "of those, HDF5 metadata"},
     {NULL, NULL},
 };
 
 static PyStructSequence_Desc totals_desc = {
-    "decache.Totals", "What a container holds in all, as of one commit.", totals_fields, 9};
+    "decache.Totals", "What a container holds in all, as of one commit.", totals_fields, 11};
 
 static PyObject *
 store_stat(StoreObject *self, PyObject *Py_UNUSED(ignored))
@@ -464,12 +454,12 @@ store_stat(StoreObject *self, PyObject *Py_UNUSED(ignored))
     const uint64_t values[] = {
         totals.items,        totals.blobs,      totals.links,     totals.blob_bytes,
         totals.linked_bytes, totals.free_bytes, totals.file_size, totals.disk_bytes,
-        totals.log_bytes,
+        totals.log_bytes,    totals.used_bytes, totals.metadata_bytes,
     };
     record = PyStructSequence_New(state_of((PyObject *)self)->totals_type);
     if (record == NULL)
         return NULL;
-    for (Py_ssize_t i = 0; i < 9; i++) {
+    for (Py_ssize_t i = 0; i < 11; i++) {
         PyObject *value = PyLong_FromUnsignedLongLong(values[i]);
 
         if (value == NULL) {
@@ -543,6 +533,10 @@ static PyMethodDef store_methods[] = {
     {"batch", (PyCFunction)store_batch, METH_NOARGS, "batch() -> Batch"},
     {"stat", (PyCFunction)store_stat, METH_NOARGS, "stat() -> Totals"},
     {"flush", (PyCFunction)store_flush, METH_NOARGS, "Sync, and apply the log."},
+    {"note", store_note, METH_VARARGS, "note(kind, collection, key, text='')"},
+    {"usage", store_usage, METH_NOARGS, "usage() -> Usage"},
+    {"misses", store_misses, METH_NOARGS, "misses() -> list of (time, collection, key, text)"},
+    {"compact", store_compact, METH_VARARGS, "compact(progress=None) -> Compaction"},
     {"verify", (PyCFunction)(void (*)(void))store_verify, METH_VARARGS | METH_KEYWORDS,
      "verify(*, check='fast', fraction=1.0) -> list of Finding"},
     {NULL, NULL, 0, NULL},

@@ -64,22 +64,19 @@ verify_release(struct found *found)
     }
 }
 
-static PyObject *
-verify_record(module_state *state, const struct found *found)
+PyObject *
+finding_new(module_state *state, int clause, int is_error, const char *object, const char *text)
 {
-    PyObject *record;
+    PyObject *record = PyStructSequence_New(state->finding_type);
     PyObject *values[4];
     int failed = 0;
 
-    if (found->object == NULL || found->text == NULL)
-        return PyErr_NoMemory();
-    record = PyStructSequence_New(state->finding_type);
     if (record == NULL)
         return NULL;
-    values[0] = PyLong_FromLong(found->clause);
-    values[1] = PyBool_FromLong(found->is_error);
-    values[2] = text_decode(found->object);
-    values[3] = text_decode(found->text);
+    values[0] = PyLong_FromLong(clause);
+    values[1] = PyBool_FromLong(is_error);
+    values[2] = text_decode(object);
+    values[3] = text_decode(text);
     for (Py_ssize_t i = 0; i < 4; i++) {
         failed |= values[i] == NULL;
         PyStructSequence_SetItem(record, i, values[i]);
@@ -87,6 +84,14 @@ verify_record(module_state *state, const struct found *found)
     if (failed)
         Py_CLEAR(record);
     return record;
+}
+
+static PyObject *
+verify_record(module_state *state, const struct found *found)
+{
+    if (found->object == NULL || found->text == NULL)
+        return PyErr_NoMemory();
+    return finding_new(state, found->clause, found->is_error, found->object, found->text);
 }
 
 static PyObject *
@@ -141,19 +146,19 @@ static PyObject *
 verify_hash_array(PyObject *module, PyObject *args)
 {
     const char *dtype;
-    PyObject *object, *owner;
+    PyObject *object;
     int threads = 0, rc;
+    int64_t strides[H5STORE_MAX_RANK];
     h5store_array array;
     h5store_id id;
     h5store_err err;
 
     if (!PyArg_ParseTuple(args, "Os|i", &object, &dtype, &threads) ||
-        array_describe(object, dtype, &array, &owner) < 0)
+        array_describe(object, dtype, &array, strides) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     rc = h5store_hash(&array, threads, &id, &err);
     Py_END_ALLOW_THREADS
-    Py_DECREF(owner);
     if (rc < 0)
         return error_raise(PyModule_GetState(module), &err);
     return id_to_text(&id);

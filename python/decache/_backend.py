@@ -47,6 +47,7 @@ class _ThreadState(threading.local):
     pending: Pending | None = None
     kept: tuple[tuple[str, ...], Callable[[], Any]] | None = None
     contained: tuple[tuple[str, ...], str] | None = None  # a call and its metadata
+    missed: tuple[tuple[str, ...], str] | None = None  # a call, and why it was not there
 
 
 class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
@@ -78,6 +79,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         self.compress = options.compress
         self.mmap_mode = mmap_mode
         self._options = options
+        self._limits = _limits.Limits(options.bytes_limit, options.items_limit, options.age_limit)
         prepare(location)
         self._connect()
 
@@ -85,11 +87,13 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         path = os.path.join(os.path.abspath(self.location), CONTAINER_NAME)
         self._shared = _shared.get(path, self._options)
         self._thread = _ThreadState()
+        self._keeper = _limits.Keeper(self._limits)
+        self._gone: dict[tuple[str, ...], str] = {}  # what this object removed, and why
 
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
         state = self.__dict__.copy()
-        del state["_shared"], state["_thread"]
+        del state["_shared"], state["_thread"], state["_keeper"], state["_gone"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -137,10 +141,30 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             self._commit(pending)
 
     def _commit(self, pending: Pending) -> None:
+        missed, why = self._thread.missed or (None, "")
+        if missed != pending.call_id:
+            why = "the function was not asked for before, or was changed"
         with self._telling(f"The result of {_call(pending.call_id)} is not cached"):
-            pending.commit()
+            pending.commit(why)
             if self.mmap_mode is None:
                 self._loosen()
+        if self._keeper.is_needed:
+            with self._telling(f"The limits of {self._shared.path} are not kept"):
+                self._keep_limits(pending.call_id)
+
+    def _keep_limits(self, call_id: Sequence[str]) -> None:
+        names = _names.split_call(call_id)
+        removed, too_large = self._shared.run(
+            lambda handle: self._keeper.after_put(handle.raw, names)
+        )
+        for entry in removed[-1000:]:
+            self._gone[entry.names] = "it was removed to keep the limits"
+        if too_large:
+            warn(
+                f"The result of {_call(call_id)} is larger than the bytes_limit of "
+                f"{self._limits.bytes:,} bytes: with it the cache {self._shared.path} takes "
+                f"{too_large:,} bytes. It is stored all the same; all others were removed."
+            )
 
     def _settle(self) -> None:
         """Commit what this thread has in hand, before it asks for anything else."""
@@ -214,16 +238,31 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             if isinstance(error, _h5store.NotFoundError):
                 message = f"Non-existing item (may have been cleared): {self._show(call_id)}"
                 raise KeyError(message) from None
+            self._thread.missed = tuple(call_id), f"it was damaged: {_sentence(error)}"
+            self._note_heal(call_id)
             warn(self._loading_failed(call_id, error))
             raise KeyError(f"{self._show(call_id)} cannot be read: {error}") from error
 
     def _load(self, handle: _arrays.Handle, call_id: Sequence[str]) -> Any:
-        item = handle.raw.item(*_names.split_call(call_id))
+        names = _names.split_call(call_id)
+        item = handle.raw.item(*names)
         check, mode = self._options.verify, self.mmap_mode
         if mode is None:
-            return _unpickler.load(item, check, lambda blob: _arrays.read(blob, check))
-        _keep_from_joblib_workers(handle.path)
-        return _unpickler.load(item, check, lambda blob: handle.map(blob, mode))
+            result = _unpickler.load(item, check, lambda blob: _arrays.read(blob, check))
+        else:
+            _keep_from_joblib_workers(handle.path)
+            result = _unpickler.load(item, check, lambda blob: handle.map(blob, mode))
+        handle.raw.note("hit", *names)
+        return result
+
+    def _note_heal(self, call_id: Sequence[str]) -> None:
+        with contextlib.suppress(Exception):  # the warning about the result says enough
+            names = _names.split_call(call_id)
+            self._shared.run(lambda handle: handle.raw.note("heal", *names))
+
+    def _why_missing(self, names: tuple[str, str]) -> str:
+        gone = self._gone.get(names) or self._gone.get(names[:1])
+        return gone or "nothing was stored for these arguments"
 
     def _loading_failed(self, call_id: Sequence[str], error: Exception) -> str:
         what = f"The cached result of {_call(call_id)} in {self._shared.path}"
@@ -245,6 +284,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             try:
                 text = self._shared.run(lambda handle: handle.raw.get_metadata(*names))
             except _h5store.NotFoundError:
+                self._thread.missed = tuple(call_id), self._why_missing(names)
                 return False
             self._thread.contained = (tuple(call_id), text)
             return True
@@ -330,6 +370,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         with self._telling(f"The results of {_show_function(call_id)} are not removed"):
             collection = _names.collection_name(call_id)
             self._change(lambda batch: batch.remove(collection, None))
+            self._gone[(collection,)] = "the function was changed or cleared since"
 
     def clear_location(self, location: str) -> None:
         """Remove what is at a path that `get_items` told, or everything."""
@@ -374,8 +415,8 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         with self._telling(f"The limits of {self._shared.path} are not enforced"):
             removed = self._shared.run(lambda handle: _limits.enforce(handle.raw, limits))
             if self.verbose > 10:
-                for names in removed:
-                    print(f"Deleting item {os.path.join(self.location, *names)}")
+                for entry in removed:
+                    print(f"Deleting item {os.path.join(self.location, *entry.names)}")
 
     #: The name of `enforce_store_limits` in joblib 1.2.
     reduce_store_size = enforce_store_limits

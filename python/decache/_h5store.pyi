@@ -39,7 +39,7 @@ class PoisonedError(Error): ...
 class HDF5Error(Error): ...
 
 _TotalsTuple: TypeAlias = tuple[
-    int, int, int, int, int, int, int, int, int
+    int, int, int, int, int, int, int, int, int, int, int
 ]
 
 @final
@@ -54,6 +54,8 @@ class Totals(structseq[Any], _TotalsTuple):
         "file_size",
         "disk_bytes",
         "log_bytes",
+        "used_bytes",
+        "metadata_bytes",
     )
     @property
     def items(self) -> int: ...
@@ -73,6 +75,10 @@ class Totals(structseq[Any], _TotalsTuple):
     def disk_bytes(self) -> int: ...
     @property
     def log_bytes(self) -> int: ...
+    @property
+    def used_bytes(self) -> int: ...
+    @property
+    def metadata_bytes(self) -> int: ...
 
 _BlobInfoTuple: TypeAlias = tuple[
     str, str, Literal["C", "F"], tuple[int, ...], int, int, int, int, str | None
@@ -111,7 +117,7 @@ class BlobInfo(structseq[Any], _BlobInfoTuple):
     def damage(self) -> str | None: ...
 
 _ItemInfoTuple: TypeAlias = tuple[
-    str, str | None, int, int, int, int, int, str | None
+    str, str | None, int, int, int, int, int, float, float, str | None
 ]
 
 @final
@@ -124,6 +130,8 @@ class ItemInfo(structseq[Any], _ItemInfoTuple):
         "link_count",
         "linked_bytes",
         "own_bytes",
+        "stored",
+        "used",
         "damage",
     )
     @property
@@ -140,6 +148,10 @@ class ItemInfo(structseq[Any], _ItemInfoTuple):
     def linked_bytes(self) -> int: ...
     @property
     def own_bytes(self) -> int: ...
+    @property
+    def stored(self) -> float: ...
+    @property
+    def used(self) -> float: ...
     @property
     def damage(self) -> str | None: ...
 
@@ -163,6 +175,75 @@ class Finding(structseq[Any], _FindingTuple):
     def object(self) -> str: ...
     @property
     def text(self) -> str: ...
+
+_UsageTuple: TypeAlias = tuple[int, int, int, int, int, int]
+
+@final
+class Usage(structseq[Any], _UsageTuple):
+    __match_args__: Final = (
+        "hits",
+        "misses",
+        "heals",
+        "stored",
+        "duplicates",
+        "duplicate_bytes",
+    )
+    @property
+    def hits(self) -> int: ...
+    @property
+    def misses(self) -> int: ...
+    @property
+    def heals(self) -> int: ...
+    @property
+    def stored(self) -> int: ...
+    @property
+    def duplicates(self) -> int: ...
+    @property
+    def duplicate_bytes(self) -> int: ...
+
+_CompactionTuple: TypeAlias = tuple[int, int, int, int, int]
+
+@final
+class Compaction(structseq[Any], _CompactionTuple):
+    __match_args__: Final = (
+        "before_bytes",
+        "after_bytes",
+        "moved_bytes",
+        "moved",
+        "rebuilt",
+    )
+    @property
+    def before_bytes(self) -> int: ...
+    @property
+    def after_bytes(self) -> int: ...
+    @property
+    def moved_bytes(self) -> int: ...
+    @property
+    def moved(self) -> int: ...
+    @property
+    def rebuilt(self) -> int: ...
+
+_SalvageTuple: TypeAlias = tuple[int, int, int, int, int]
+
+@final
+class Salvage(structseq[Any], _SalvageTuple):
+    __match_args__: Final = (
+        "items",
+        "blobs",
+        "lost_items",
+        "lost_blobs",
+        "unnamed_items",
+    )
+    @property
+    def items(self) -> int: ...
+    @property
+    def blobs(self) -> int: ...
+    @property
+    def lost_items(self) -> int: ...
+    @property
+    def lost_blobs(self) -> int: ...
+    @property
+    def unnamed_items(self) -> int: ...
 
 @final
 class Blob:
@@ -243,6 +324,12 @@ class Store:
     def items(self, collection: str | None = None, /) -> ItemCursor: ...
     def batch(self) -> Batch: ...
     def stat(self) -> Totals: ...
+    def note(
+        self, kind: Literal["hit", "miss", "heal"], collection: str, key: str, text: str = "", /
+    ) -> None: ...
+    def usage(self) -> Usage: ...
+    def misses(self) -> list[tuple[float, str, str, str]]: ...
+    def compact(self, progress: Callable[[int, int], object] | None = None, /) -> Compaction: ...
     def flush(self) -> None: ...
     def verify(self, *, check: _Check = "fast", fraction: float = 1.0) -> list[Finding]: ...
 
@@ -258,4 +345,10 @@ class PickleHook:
     def reduce(self, object: Any, /) -> Any: ...
     def buffer(self, object: PickleBuffer, /) -> Any: ...
 
+def salvage(
+    source: str | PathLike[str],
+    target: Store,
+    finding: Callable[[Finding], object] | None = None,
+    /,
+) -> Salvage: ...
 def hash_array(array: np.ndarray[Any, Any], dtype: str, threads: int = 0, /) -> str: ...

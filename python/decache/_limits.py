@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Keeping a cache within limits of bytes, results and age.
 
-Arrays are shared, so an array's bytes are freed by the last of the results that use it. The
-results to remove are chosen by counting that down; then they go in one commit, and the container
-is asked whether the limits are kept. No limit is ever enforced but when the user asks for it.
+What a limit of bytes limits is the container file: the space of it that is in use, as du shows
+it once what was removed is punched. Arrays are shared, so an array's bytes are freed by the last
+of the results that use it; the results to remove are chosen by counting that down, those that
+were not used for longest first, and go in one commit. No limit is ever enforced but when the
+user asks for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import json
 import time
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 from joblib.disk import memstr_to_bytes
 
@@ -28,16 +31,20 @@ class Entry:
         Collection and key.
     small_bytes : int
         Bytes of output and metadata.
-    own_bytes : int
-        Bytes of the arrays that nothing else uses.
+    own_bytes, linked_bytes : int
+        Bytes of the arrays that nothing else uses, and of all.
     last_used : float
         Seconds since the epoch.
+    freed_bytes : int
+        Bytes that removing it freed after those before it were removed; see `enforce`.
     """
 
     names: tuple[str, str]
     small_bytes: int
     own_bytes: int
+    linked_bytes: int
     last_used: float
+    freed_bytes: int = 0
 
     @property
     def size(self) -> int:
@@ -82,63 +89,190 @@ def entries(raw: _h5store.Store) -> list[Entry]:
         if info.key is not None:
             names = (info.collection, info.key)
             small = info.output_size + info.metadata_size
-            found.append(Entry(names, small, info.own_bytes, _last_used(raw, names)))
+            found.append(Entry(names, small, info.own_bytes, info.linked_bytes, info.used))
     found.sort(key=lambda entry: entry.last_used)
     return found
 
 
-def _last_used(raw: _h5store.Store, names: tuple[str, str]) -> float:
-    """The time in the metadata; one without, or damaged, counts as oldest."""
-    try:
-        return float(json.loads(raw.get_metadata(*names)).get("time", 0.0))
-    except (_h5store.NotFoundError, _h5store.DamagedError, ValueError, TypeError):
-        return 0.0
+def enforce(
+    raw: _h5store.Store,
+    limits: Limits,
+    dry_run: bool = False,
+    spare: Collection[tuple[str, str]] = (),
+) -> list[Entry]:
+    """Remove results until all limits are kept.
 
+    Parameters
+    ----------
+    raw : _h5store.Store
+    limits : Limits
+    dry_run : bool
+        Remove nothing, and tell what would go.
+    spare : collection of tuple of str
+        Names of results that stay.
 
-def enforce(raw: _h5store.Store, limits: Limits) -> list[tuple[str, str]]:
-    """Remove results until all limits are kept, and return their names."""
-    removed: list[tuple[str, str]] = []
+    Returns
+    -------
+    list of Entry
+        What went, in order, with the bytes that each of them freed.
+    """
+    removed: list[Entry] = []
+    compacted = False
     while True:
-        chosen = _choose(raw, limits)
-        if not chosen:
-            return removed
+        chosen = _choose(raw, limits, spare)
+        if dry_run or not chosen:
+            return chosen if dry_run else removed
         batch = raw.batch()
         for entry in chosen:
             batch.remove(*entry.names)
         batch.commit()
-        removed += [entry.names for entry in chosen]
+        removed += chosen
+        if not compacted and limits.bytes is not None and _used(raw, limits) > limits.bytes:
+            raw.compact()  # what is left over may be metadata of what was removed
+            compacted = True
 
 
-def _choose(raw: _h5store.Store, limits: Limits) -> list[Entry]:
+#: An empty container has some 100 KB. Limits below this count the bytes of results alone.
+_SMALL = 1 << 20
+
+
+def _used(raw: _h5store.Store, limits: Limits) -> int:
+    """Return the bytes that count against the limit."""
+    totals = raw.stat()
+    if limits.bytes is not None and limits.bytes < _SMALL:
+        small = sum(info.output_size + info.metadata_size for info in raw.items())
+        return totals.blob_bytes + small
+    return totals.used_bytes
+
+
+def _choose(
+    raw: _h5store.Store, limits: Limits, spare: Collection[tuple[str, str]]
+) -> list[Entry]:
     """Return what to remove; at least one result while there are any and a limit is exceeded."""
-    oldest_first = entries(raw)
-    total = raw.stat().blob_bytes + sum(entry.small_bytes for entry in oldest_first)
-    deadline = None if limits.age is None else time.time() - limits.age
-    links_left: dict[str, int] = {}
+    count = raw.stat().items
+    total = 0 if limits.bytes is None else _used(raw, limits)
+    over = (limits.bytes is not None and total > limits.bytes) or (
+        limits.items is not None and count > limits.items
+    )
+    if not over and limits.age is None:
+        return []  # whatever is stored, this took no look at any of it
 
+    deadline = None if limits.age is None else time.time() - limits.age
+    counter = LinkCounter(raw)
     chosen: list[Entry] = []
-    for entry in oldest_first:
+    for entry in entries(raw):
         too_large = limits.bytes is not None and total > limits.bytes
-        too_many = limits.items is not None and len(oldest_first) - len(chosen) > limits.items
+        too_many = limits.items is not None and count - len(chosen) > limits.items
         too_old = deadline is not None and entry.last_used <= deadline
         if not (too_large or too_many or too_old):
             break
-        chosen.append(entry)
-        if limits.bytes is not None:
-            total -= entry.small_bytes + _freed(raw, entry, links_left)
+        if entry.names in spare:
+            continue
+        freed = entry.small_bytes + counter.freed_by_entry(entry)
+        chosen.append(replace(entry, freed_bytes=freed))
+        total -= freed
     return chosen
 
 
-def _freed(raw: _h5store.Store, entry: Entry, links_left: dict[str, int]) -> int:
-    """Count the links of a result off, and return the bytes of arrays that have none left."""
-    freed = 0
-    try:
-        item = raw.item(*entry.names)
-    except (_h5store.NotFoundError, _h5store.DamagedError):
-        return 0
-    for link in range(item.link_count):
-        info = item.blob(link).info
-        links_left[info.id] = links_left.get(info.id, info.links) - 1
-        if links_left[info.id] == 0:
-            freed += info.nbytes
-    return freed
+#: Seconds between two looks for results that are too old.
+_AGE_INTERVAL = 60.0
+
+
+class Keeper:
+    """Keeps the limits of ``backend_options`` after results are stored.
+
+    As long as no limit is exceeded that takes one look at the totals. When one is, a tenth more
+    than necessary goes, so that the next results do not each have to look at all others.
+
+    Parameters
+    ----------
+    limits : Limits
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._aged = time.monotonic()
+
+    @property
+    def is_needed(self) -> bool:
+        """Is there any limit?"""
+        return self._limits != Limits()
+
+    def after_put(self, raw: _h5store.Store, names: tuple[str, str]) -> tuple[list[Entry], int]:
+        """Keep the limits after a result was stored, which itself stays.
+
+        Returns
+        -------
+        removed : list of Entry
+        too_large : int
+            The bytes in use, if that one result alone exceeds the limit; else 0.
+        """
+        limits = replace(self._limits, age=None)
+        if self._limits.age is not None and time.monotonic() > self._aged + _AGE_INTERVAL:
+            limits = self._limits
+            self._aged = time.monotonic()
+        if not self._is_exceeded(raw, limits):
+            return [], 0
+        removed = enforce(raw, self._lower(limits), spare=(names,))
+        used = 0 if limits.bytes is None else _used(raw, limits)
+        too_large = limits.bytes is not None and used > limits.bytes and raw.stat().items == 1
+        return removed, used if too_large else 0
+
+    @staticmethod
+    def _is_exceeded(raw: _h5store.Store, limits: Limits) -> bool:
+        return (
+            limits.age is not None
+            or (limits.bytes is not None and _used(raw, limits) > limits.bytes)
+            or (limits.items is not None and raw.stat().items > limits.items)
+        )
+
+    @staticmethod
+    def _lower(limits: Limits) -> Limits:
+        return replace(
+            limits,
+            bytes=None if limits.bytes is None else limits.bytes - limits.bytes // 10,
+            items=None if limits.items is None else limits.items - limits.items // 10,
+        )
+
+
+class LinkCounter:
+    """Counts the links of results off, to tell what removing them one by one frees.
+
+    Parameters
+    ----------
+    raw : _h5store.Store
+    """
+
+    def __init__(self, raw: _h5store.Store) -> None:
+        self._raw = raw
+        self._left: dict[str, int] = {}  # of blobs with more links than were counted off
+
+    def freed(self, info: _h5store.ItemInfo) -> int:
+        """Return the bytes of arrays that have no link left after this result's."""
+        if info.own_bytes == info.linked_bytes:  # it shares nothing
+            return info.own_bytes
+        return self.freed_by(info.collection, info.key)
+
+    def freed_by_entry(self, entry: Entry) -> int:
+        """As `freed`, of an entry."""
+        if entry.own_bytes == entry.linked_bytes:
+            return entry.own_bytes
+        return self.freed_by(*entry.names)
+
+    def freed_by(self, collection: str, key: str) -> int:
+        """As `freed`, by name."""
+        freed = 0
+        for info in self._blobs(collection, key):
+            left = self._left.pop(info.id, info.links) - 1
+            if left > 0:
+                self._left[info.id] = left
+            else:
+                freed += info.nbytes
+        return freed
+
+    def _blobs(self, collection: str, key: str) -> Iterator[_h5store.BlobInfo]:
+        with contextlib.suppress(_h5store.NotFoundError, _h5store.DamagedError):
+            item = self._raw.item(collection, key)
+            for link in range(item.link_count):
+                with contextlib.suppress(_h5store.NotFoundError, _h5store.DamagedError):
+                    yield item.blob(link).info

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+from joblib.disk import memstr_to_bytes
 
 #: Arrays of more bytes than this become blobs.
 DEFAULT_THRESHOLD = 64 * 1024
@@ -37,6 +40,9 @@ class Options:
         For hashing, reading and writing one array; 0: by the CPUs, 8 at most.
     compress : object
         Accepted for joblib's sake; has no effect.
+    bytes_limit : int or str, items_limit : int, age_limit : seconds or timedelta
+        Kept after results are stored, now and then, by removing those that were not used for
+        longest; never the one just stored. "50G" and the like are sizes. Default: no limit.
     mmap_mode : {None, "r", "c"}
         As in joblib. "r+" and "w+" would change arrays that results share, and are taken
         for "c".
@@ -48,6 +54,9 @@ class Options:
     verify: str = "fast"
     threads: int = 0
     compress: Any = False
+    bytes_limit: int | None = None
+    items_limit: int | None = None
+    age_limit: float | None = None
     mmap_mode: str | None = None
 
     @classmethod
@@ -104,6 +113,27 @@ def _timeout(name: str, value: Any) -> float:
     return float(value)
 
 
+def _size(name: str, value: Any) -> int | None:
+    if isinstance(value, str):
+        try:
+            return memstr_to_bytes(value)
+        except ValueError:
+            raise ValueError(
+                f"backend option {name!r} must be a size such as '50G', not {value!r}"
+            ) from None
+    return _count(name, value)
+
+
+def _count(name: str, value: Any) -> int | None:
+    return None if value is None else _whole_number(name, value)
+
+
+def _age(name: str, value: Any) -> float | None:
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
+    return None if value is None else _timeout(name, value)
+
+
 def _one_of(*allowed: Any) -> Any:
     def check(name: str, value: Any) -> Any:
         if value not in allowed:
@@ -120,5 +150,8 @@ _CHECKS = {
     "timeout": _timeout,
     "verify": _one_of("fast", "full", "never"),
     "threads": _threads,
+    "bytes_limit": _size,
+    "items_limit": _count,
+    "age_limit": _age,
     "mmap_mode": _one_of(None, "r", "c", "r+", "w+"),
 }

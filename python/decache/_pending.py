@@ -47,8 +47,13 @@ class Pending:
         """Say what metadata the result is committed with."""
         self._metadata = text
 
-    def commit(self) -> None:
+    def commit(self, why: str = "") -> None:
         """Make it so.
+
+        Parameters
+        ----------
+        why : str
+            Why the result had to be computed, for the statistics.
 
         Raises
         ------
@@ -60,6 +65,7 @@ class Pending:
         if batch is None or self._pid != os.getpid():
             return  # of the parent process, which commits it
         try:
+            self._shared.run(lambda handle: handle.raw.note("miss", *self._names, why))
             self._finish(batch)
         except (_h5store.ChangedError, _h5store.PoisonedError, _h5store.ClosedError):
             # The container was deleted or replaced since: write everything to the new one.
@@ -67,22 +73,36 @@ class Pending:
 
     def _write(self, handle: _arrays.Handle) -> _h5store.Batch:
         batch = handle.raw.batch()
-        links = [_arrays.put(batch, array) for array in self._pickled.arrays]
-        buffers = len(links)
-        parts: list[tuple[bytes | None, int, int | None]] = []
-        for part in self._pickled.parts:
-            if isinstance(part, bytes):
-                parts.append((part, len(part), None))
-            else:
-                parts.append((None, part.nbytes, len(links)))
-                links.append(_arrays.put(batch, part))
-        output = _pickler.encode(buffers, parts)
-        batch.set_item(*self._names, output, self._metadata, links)
+        put_result(batch, self._names, self._pickled, self._metadata)
         return batch
 
     def _finish(self, batch: _h5store.Batch) -> None:
         batch.set_metadata(*self._names, self._metadata)
         batch.commit()
+
+
+def put_result(
+    batch: _h5store.Batch, names: tuple[str, str], pickled: _pickler.Pickled, metadata: str
+) -> int:
+    """Write the arrays of a result and put it into a batch.
+
+    Returns
+    -------
+    int
+        Bytes of output and metadata.
+    """
+    links = [_arrays.put(batch, array) for array in pickled.arrays]
+    buffers = len(links)
+    parts: list[tuple[bytes | None, int, int | None]] = []
+    for part in pickled.parts:
+        if isinstance(part, bytes):
+            parts.append((part, len(part), None))
+        else:
+            parts.append((None, part.nbytes, len(links)))
+            links.append(_arrays.put(batch, part))
+    output = _pickler.encode(buffers, parts)
+    batch.set_item(*names, output, metadata, links)
+    return len(output) + len(metadata.encode())
 
 
 #: Strong references: a thread's own are gone with it.

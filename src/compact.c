@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See compact.h.
+ *
+ * MOVING.  From the last array of the file on, each is copied into the lowest hole that lies
+ * before it and is large enough:
+ *
+ *   1  (WRITE)  take the hole, as a reservation: loose, and pinned by us
+ *   2  (none)   pin the array, copy it and compare its checksum on the way; sync
+ *   3  (WRITE)  if the array still is where it was: let its object header say the new place,
+ *               and the old place is loose from this record on
+ *
+ * Readers that looked the array up before have the old place pinned and its bytes stay; those
+ * that come after see the new one.  The bytes are on the disk before the record is written, so
+ * neither a kill nor a power cut leaves a header that points to nothing (I1).  Whoever dies in
+ * between leaves a reservation that nobody pins.  An array that a reader found damaged is left
+ * alone, since the next put writes its bytes again where they are.
+ *
+ * Several arrays go in one round, so that a round costs two short commits and one sync.
+ */
+#include "compact.h"
+#include "cursor.h"
+#include "extent.h"
+#include "os.h"
+#include "reader.h"
+#include "rebuild.h"
+
+#define COMPACT_ROUND 256u
+#define COMPACT_ROUND_BYTES ((uint64_t)64 * 1024 * 1024)
+#define COMPACT_STEP ((size_t)4 * 1024 * 1024)
+
+struct compact_move {
+    h5store_id id;
+    hs_extent from, to;
+    uint64_t size; /* of the array */
+    bool copied;
+};
+
+struct compact {
+    hs_container *container;
+    h5store_progress_fn progress;
+    void *context;
+    h5store_compaction *result;
+    struct compact_move *blobs; /* all that can move, the last of the file first */
+    size_t count, room;
+    uint64_t bytes, done;
+};
+
+/* ---- what there is ---------------------------------------------------- */
+
+static int
+compact_note(struct compact *job, const hs_blob *blob, h5store_err *err)
+{
+    if (blob->damaged || blob->extent.length == 0)
+        return H5STORE_OK;
+    if (job->count == job->room) {
+        size_t room = job->room > 0 ? 2 * job->room : 256;
+        struct compact_move *blobs = realloc(job->blobs, room * sizeof *blobs);
+
+        if (blobs == NULL)
+            return hs_fail_nomem(err, room * sizeof *blobs, "a compaction");
+        job->blobs = blobs;
+        job->room = room;
+    }
+    job->blobs[job->count++] =
+        (struct compact_move){.id = blob->info.id, .from = blob->extent};
+    job->bytes += blob->extent.length;
+    return H5STORE_OK;
+}
+
+static int
+compact_by_place(const void *a, const void *b)
+{
+    const struct compact_move *left = a, *right = b;
+
+    return left->from.address < right->from.address ? 1
+                                                    : left->from.address > right->from.address ? -1
+                                                                                               : 0;
+}
+
+static int
+compact_list(struct compact *job, h5store_err *err)
+{
+    hs_blob_walk walk = {.container = job->container};
+    int rc;
+
+    while ((rc = hs_blob_walk_next(&walk, err)) == H5STORE_OK || rc == H5STORE_E_DAMAGED) {
+        rc = rc == H5STORE_OK ? compact_note(job, &walk.blob, err) : H5STORE_OK;
+        if (rc < 0)
+            break;
+    }
+    hs_blob_walk_release(&walk);
+    if (rc < 0)
+        return rc;
+    qsort(job->blobs, job->count, sizeof *job->blobs, compact_by_place);
+    return H5STORE_OK;
+}
+
+/* ---- one round -------------------------------------------------------- */
+
+/* Step 1: the next arrays for which there is a hole; *taken of them have one. */
+static int
+compact_reserve(struct compact *job, size_t *next, struct compact_move *moves, size_t *taken,
+                h5store_err *err)
+{
+    hs_container *c = job->container;
+    uint64_t bytes = 0;
+    int rc = hs_container_write_begin(c, NULL, err);
+
+    *taken = 0;
+    if (rc < 0)
+        return rc;
+    while (rc == H5STORE_OK && *next < job->count && *taken < COMPACT_ROUND &&
+           bytes < COMPACT_ROUND_BYTES) {
+        struct compact_move *move = &moves[*taken];
+
+        *move = job->blobs[(*next)++];
+        job->done += move->from.length;
+        if (!hs_space_take_below(hs_container_space(c), move->from.length, move->from.address,
+                                 &move->to))
+            continue;
+        rc = hs_space_loosen(hs_container_space(c), move->to, 0, err);
+        if (rc == H5STORE_OK)
+            rc = hs_container_pin(c, move->to, err);
+        if (rc == H5STORE_OK) {
+            bytes += move->to.length;
+            ++*taken;
+        }
+    }
+    if (rc < 0 || *taken == 0)
+        hs_container_abort(c);
+    else
+        rc = hs_container_commit(c, NULL, 0, err);
+    if (rc < 0) {
+        for (size_t i = 0; i < *taken; i++)
+            hs_container_unpin(c, moves[i].to);
+        *taken = 0;
+    }
+    return rc;
+}
+
+/* Copy the bytes of a pinned array, and say whether they are those that were put. */
+static int
+compact_copy_bytes(hs_container *c, const hs_blob *blob, hs_extent to, bool *right,
+                   h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) uint8_t *buffer = malloc(COMPACT_STEP);
+    HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
+    uint64_t size = blob->info.array.nbytes;
+    int rc = buffer == NULL ? hs_fail_nomem(err, COMPACT_STEP, "a compaction")
+                            : hs_tree_new(size, &tree, err);
+
+    *right = false;
+    for (uint64_t done = 0; rc == H5STORE_OK && done < size; done += COMPACT_STEP) {
+        size_t step = (size_t)hs_min(size - done, COMPACT_STEP), got;
+        uint64_t piece = done / HS_PIECE_SIZE;
+
+        rc = hs_os_pread(hs_container_fd(c), hs_container_path(c), buffer, step,
+                         blob->extent.address + done, &got, err);
+        if (rc < 0 || got < step)
+            return rc; /* cut short: not ours to say here */
+        for (size_t at = 0; rc == H5STORE_OK && at < step; at += HS_PIECE_SIZE)
+            rc = hs_tree_piece(tree, piece++, buffer + at, false, true, err);
+        if (rc == H5STORE_OK)
+            rc = hs_os_pwrite(hs_container_fd(c), hs_container_path(c), buffer, step,
+                              to.address + done, err);
+    }
+    if (rc == H5STORE_OK)
+        *right = hs_tree_sum(tree) == blob->sum;
+    return rc;
+}
+
+/* Step 2. */
+static int
+compact_copy(hs_container *c, struct compact_move *move, h5store_err *err)
+{
+    hs_blob blob;
+    int rc = hs_reader_find_blob(c, &move->id, &blob, err);
+
+    if (rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED)
+        return H5STORE_OK;
+    if (rc < 0)
+        return rc;
+    if (!blob.damaged && blob.extent.address == move->from.address &&
+        blob.extent.length == move->from.length) {
+        rc = hs_os_reserve(hs_container_fd(c), hs_container_path(c), move->to.address,
+                           move->to.length, err);
+        if (rc == H5STORE_OK)
+            rc = compact_copy_bytes(c, &blob, move->to, &move->copied, err);
+        move->size = blob.info.array.nbytes;
+    }
+    hs_reader_release_blob(c, &blob);
+    return rc;
+}
+
+/* In a write scope: let the header of an array say its new place. */
+static int
+compact_turn(hs_container *c, hid_t file, const struct compact_move *move, bool *turned,
+             h5store_err *err)
+{
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    hs_space *space = hs_container_space(c);
+    uint64_t address;
+
+    *turned = false;
+    if (hs_blob_find(file, &move->id, &address, NULL) < 0 ||
+        hs_ohdr_read(hs_container_pager(c), address, &header, NULL) < 0 ||
+        header.data_address != move->from.address || hs_ohdr_find(&header, "damaged") != NULL ||
+        !hs_space_tighten(space, move->to))
+        return H5STORE_OK; /* it was removed or found damaged meanwhile */
+    *turned = true;
+    if (hs_ohdr_move_data(hs_container_pager(c), &header, move->to.address, err) < 0)
+        return err != NULL ? err->code : H5STORE_E_IO;
+    return hs_space_loosen(space, move->from, hs_container_sequence(c), err);
+}
+
+/* Step 3. */
+static int
+compact_commit(struct compact *job, const struct compact_move *moves, size_t count,
+               h5store_err *err)
+{
+    hs_container *c = job->container;
+    uint64_t bytes = 0, moved = 0;
+    hid_t file;
+    int rc = hs_container_write_begin(c, &file, err);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; rc == H5STORE_OK && i < count; i++) {
+        bool turned = false;
+
+        if (moves[i].copied)
+            rc = compact_turn(c, file, &moves[i], &turned, err);
+        bytes += turned ? moves[i].size : 0;
+        moved += turned;
+    }
+    rc = hs_container_verdict(c, rc, err);
+    if (rc < 0) {
+        hs_container_abort(c);
+        return rc;
+    }
+    hs_container_changed_headers(c);
+    rc = hs_container_commit(c, NULL, 0, err);
+    if (rc == H5STORE_OK) {
+        job->result->moved_bytes += bytes;
+        job->result->moved += moved;
+    }
+    return rc;
+}
+
+static int
+compact_round(struct compact *job, size_t *next, h5store_err *err)
+{
+    hs_container *c = job->container;
+    HS_CLEANUP(hs_freep) struct compact_move *moves = calloc(COMPACT_ROUND, sizeof *moves);
+    size_t taken;
+    int rc;
+
+    if (moves == NULL)
+        return hs_fail_nomem(err, COMPACT_ROUND * sizeof *moves, "a compaction");
+    rc = compact_reserve(job, next, moves, &taken, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < taken; i++)
+        rc = compact_copy(c, &moves[i], err);
+    if (rc == H5STORE_OK && taken > 0)
+        rc = hs_container_sync_data(c, err);
+    if (rc == H5STORE_OK && taken > 0)
+        rc = compact_commit(job, moves, taken, err);
+    for (size_t i = 0; i < taken; i++)
+        hs_container_unpin(c, moves[i].to);
+    if (job->progress != NULL)
+        job->progress(job->done, job->bytes, job->context);
+    return rc;
+}
+
+/* ---- the whole -------------------------------------------------------- */
+
+/* Let what was removed go, and the file end where it can. */
+static int
+compact_settle(hs_container *c, h5store_err *err)
+{
+    int rc = hs_container_checkpoint(c, true, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_extent_reclaim(c, err);
+    if (rc == H5STORE_OK)
+        rc = hs_container_checkpoint(c, true, err);
+    return rc == H5STORE_E_BUSY ? H5STORE_OK : rc; /* another program has the file open */
+}
+
+/* A rebuild, if it is short or nobody has to wait for it. */
+static int
+compact_rebuild(struct compact *job, h5store_err *err)
+{
+    hs_container *c = job->container;
+    bool quick;
+    int rc = hs_container_read_begin(c, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    quick = hs_rebuild_is_quick(hs_container_space(c));
+    hs_container_read_end(c);
+    if (!quick && !hs_container_is_alone(c))
+        return H5STORE_OK;
+    rc = hs_rebuild(c, true, true, err);
+    job->result->rebuilt = rc == H5STORE_OK;
+    return rc;
+}
+
+static int
+compact_all(struct compact *job, h5store_err *err)
+{
+    hs_container *c = job->container;
+    size_t next = 0;
+    int rc = compact_settle(c, err);
+
+    /* Once before, so that arrays can move to where the old metadata was, and once after, so
+     * that the metadata does not lie behind them. */
+    if (rc == H5STORE_OK)
+        rc = compact_rebuild(job, err);
+    if (rc == H5STORE_OK)
+        rc = compact_settle(c, err);
+    if (rc == H5STORE_OK)
+        rc = compact_list(job, err);
+    while (rc == H5STORE_OK && next < job->count)
+        rc = compact_round(job, &next, err);
+    if (rc == H5STORE_OK)
+        rc = compact_settle(c, err);
+    if (rc == H5STORE_OK && job->result->moved > 0)
+        rc = compact_rebuild(job, err);
+    return rc < 0 ? rc : compact_settle(c, err);
+}
+
+int
+hs_compact(hs_container *c, h5store_progress_fn progress, void *context,
+           h5store_compaction *result, h5store_err *err)
+{
+    struct compact job = {.container = c, .progress = progress, .context = context};
+    h5store_compaction done = {0};
+    uint64_t ignored;
+    int rc = hs_container_sizes(c, &done.size_before, &ignored, &ignored, err);
+
+    if (rc == H5STORE_OK && hs_container_is_read_only(c))
+        rc = hs_fail(err, H5STORE_E_READ_ONLY, 0, "container '%s' is open for reading only",
+                     hs_container_path(c));
+    if (rc < 0)
+        return rc;
+    job.result = &done;
+    rc = compact_all(&job, err);
+    free(job.blobs);
+    if (rc == H5STORE_OK)
+        rc = hs_container_sizes(c, &done.size_after, &ignored, &ignored, err);
+    if (rc == H5STORE_OK)
+        *result = done;
+    return rc;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See rebuild.h, and container_rebuild.c for what makes it one atomic commit.
+ *
+ * First the blobs that something refers to are made in the fresh tree, over the same bytes; then
+ * what is kept, and the items, with links to them.
+ */
+#include "rebuild.h"
+#include "dtype.h"
+#include "h5util.h"
+
+#define REBUILD_QUICK 20000u /* objects: some two seconds of WRITE */
+#define REBUILD_LEAST ((uint64_t)2 * 1024 * 1024)
+#define REBUILD_OBJECT 1600u /* bytes of metadata for an item or a blob, about */
+
+struct rebuild {
+    hs_container *container;
+    hid_t old, fresh;
+    hs_sizes blobs; /* made so far, in the order of their names */
+    size_t blob_room;
+    hs_extent *extents;
+    size_t extent_count, extent_room;
+};
+
+/* ---- blobs ------------------------------------------------------------ */
+
+static int
+rebuild_grow(void *array, size_t count, size_t *room, size_t size, h5store_err *err)
+{
+    size_t wanted = *room > 0 ? 2 * *room : 256;
+    void *grown;
+
+    if (count < *room)
+        return H5STORE_OK;
+    grown = realloc(*(void **)array, wanted * size);
+    if (grown == NULL)
+        return hs_fail_nomem(err, wanted * size, "a rebuild");
+    *(void **)array = grown;
+    *room = wanted;
+    return H5STORE_OK;
+}
+
+static int
+rebuild_make_blob(struct rebuild *r, hs_blob *blob, h5store_err *err)
+{
+    hs_container *c = r->container;
+    h5store_array array = blob->info.array;
+    hs_layout layout;
+    size_t itemsize;
+    int rc = hs_dtype_itemsize(blob->dtype, &itemsize, err);
+
+    array.data = blob->inline_bytes;
+    if (rc == H5STORE_OK)
+        rc = hs_array_layout(&array, itemsize, &layout, err);
+    if (rc < 0)
+        return rc;
+    if (layout.kind == HS_LAYOUT_CHUNKED) {
+        if (hs_round_up(layout.extent, HS_SPACE_UNIT) != blob->extent.length)
+            return hs_fail(err, H5STORE_E_UNSUPPORTED, 0,
+                           "container '%s' has arrays in chunks that this library does not make; "
+                           "its metadata cannot be made anew", hs_container_path(c));
+        rc = rebuild_grow(&r->extents, r->extent_count, &r->extent_room, sizeof *r->extents, err);
+        if (rc == H5STORE_OK) /* for a moment, as after a reservation */
+            rc = hs_space_loosen(hs_container_space(c), blob->extent, hs_container_sequence(c),
+                                 err);
+        if (rc < 0)
+            return rc;
+        r->extents[r->extent_count++] = blob->extent;
+    }
+    rc = hs_blob_create(c, r->fresh, &blob->info.id, &array, &layout, blob->extent, blob->sum,
+                        err);
+    if (rc == H5STORE_OK && blob->damaged)
+        rc = hs_blob_mark(r->fresh, &blob->info.id, err);
+    return rc;
+}
+
+static int
+rebuild_blob(struct rebuild *r, uint64_t address, h5store_err *err)
+{
+    hs_blob blob;
+    int rc = hs_blob_describe(r->container, address, &blob, err);
+
+    if (rc == H5STORE_E_DAMAGED)
+        return H5STORE_OK;
+    if (rc < 0)
+        return rc;
+    if (blob.info.links > 0) {
+        rc = rebuild_grow(&r->blobs.sizes, r->blobs.count, &r->blob_room, sizeof *r->blobs.sizes,
+                          err);
+        if (rc == H5STORE_OK)
+            rc = rebuild_make_blob(r, &blob, err);
+        if (rc == H5STORE_OK)
+            r->blobs.sizes[r->blobs.count++] =
+                (struct hs_size){blob.info.id, blob.info.array.nbytes};
+    }
+    hs_blob_release(&blob);
+    return rc;
+}
+
+/* Only those that are kept by themselves, when items do not come along. */
+static int
+rebuild_kept_blob(struct rebuild *r, const char *name, h5store_err *err)
+{
+    h5store_id id;
+    uint64_t address;
+
+    if (h5store_id_parse(name, &id, NULL) < 0 || hs_blob_find(r->old, &id, &address, NULL) < 0)
+        return H5STORE_OK;
+    return rebuild_blob(r, address, err);
+}
+
+static int
+rebuild_names(hid_t file, const char *path, hs_names *names, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_group) hid_t group = H5Gopen2(file, path, H5P_DEFAULT);
+
+    if (group >= 0)
+        return hs_names_read(group, names, err);
+    (void)H5Eclear2(H5E_DEFAULT);
+    return H5STORE_OK; /* there is none */
+}
+
+static int
+rebuild_blobs(struct rebuild *r, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    for (unsigned fan = 0; rc == H5STORE_OK && fan < 256; fan++) {
+        HS_CLEANUP(hs_names_release) hs_names names = {0};
+        char path[16];
+
+        snprintf(path, sizeof path, "/blobs/%02x", fan);
+        if (H5Lexists(r->old, path, H5P_DEFAULT) <= 0)
+            continue;
+        rc = rebuild_names(r->old, path, &names, err);
+        for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++)
+            rc = rebuild_blob(r, names.addresses[i], err);
+    }
+    return rc;
+}
+
+static int
+rebuild_kept(struct rebuild *r, bool with_items, h5store_err *err)
+{
+    HS_CLEANUP(hs_names_release) hs_names names = {0};
+    int rc = rebuild_names(r->old, "/kept", &names, err);
+
+    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
+        char path[HS_BLOB_PATH_SIZE], kept[HS_BLOB_PATH_SIZE];
+        h5store_id id;
+        uint64_t ignored;
+
+        if (!with_items)
+            rc = rebuild_kept_blob(r, names.names[i], err);
+        if (rc < 0 || h5store_id_parse(names.names[i], &id, NULL) < 0 ||
+            !hs_sizes_find(&r->blobs, &id, &ignored))
+            continue;
+        hs_blob_path(&id, path);
+        snprintf(kept, sizeof kept, "/kept/%s", names.names[i]);
+        if (H5Lcreate_hard(r->fresh, path, r->fresh, kept, H5P_DEFAULT, H5P_DEFAULT) < 0)
+            rc = hs_container_hdf5_fail(r->container, err, H5STORE_E_HDF5, "cannot keep '%s'",
+                                        path);
+    }
+    return rc;
+}
+
+/* ---- items ------------------------------------------------------------ */
+
+/* The ids of an item's blobs; *whole is false when one did not come along. */
+static int
+rebuild_links(struct rebuild *r, const hs_item *item, h5store_id *ids, bool *whole,
+              h5store_err *err)
+{
+    *whole = true;
+    for (size_t i = 0; i < item->link_count; i++) {
+        hs_blob_brief brief;
+        uint64_t ignored;
+        int rc = hs_blob_brief_of(r->container, item->links[i], &brief, err);
+
+        if (rc < 0 && rc != H5STORE_E_DAMAGED)
+            return rc;
+        if (rc < 0 || !hs_sizes_find(&r->blobs, &brief.id, &ignored))
+            *whole = false;
+        ids[i] = brief.id;
+    }
+    return H5STORE_OK;
+}
+
+static int
+rebuild_item(struct rebuild *r, const char *collection, const char *key, uint64_t address,
+             h5store_err *err)
+{
+    HS_CLEANUP(hs_item_release) hs_item item = {0};
+    HS_CLEANUP(hs_freep) h5store_id *ids = NULL;
+    HS_CLEANUP(hs_freep) uint8_t *metadata = NULL;
+    h5store_item_spec spec = {.collection = collection, .key = key};
+    bool whole;
+    int rc = hs_item_read(r->container, r->old, address, true, &item, err);
+
+    if (rc == H5STORE_E_DAMAGED)
+        return H5STORE_OK;
+    if (rc < 0)
+        return rc;
+    ids = malloc((item.link_count + 1) * sizeof *ids);
+    if (ids == NULL)
+        return hs_fail_nomem(err, item.link_count * sizeof *ids, "a rebuild");
+    rc = rebuild_links(r, &item, ids, &whole, err);
+    if (rc < 0 || !whole)
+        return rc;
+    rc = hs_item_copy_member(&item.metadata, &metadata, err);
+    if (rc < 0)
+        return rc;
+    spec.metadata = (const char *)metadata;
+    spec.output = item.output.bytes;
+    spec.output_size = (size_t)item.output.size;
+    spec.links = ids;
+    spec.link_count = item.link_count;
+    return hs_item_create(r->container, r->fresh, &spec, &r->blobs, err);
+}
+
+static int
+rebuild_source(struct rebuild *r, const char *collection, h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) char *text = NULL;
+    int rc = hs_item_read_source(r->old, collection, &text, err);
+
+    if (rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED)
+        rc = H5STORE_OK;
+    return rc < 0 ? rc : hs_item_set_source(r->container, r->fresh, collection, text, err);
+}
+
+/* What is in the group of a collection (NULL: of all), or in one that holds items of it. */
+static int
+rebuild_items(struct rebuild *r, hid_t group, const char *collection, bool in_fan, int depth,
+              h5store_err *err)
+{
+    HS_CLEANUP(hs_names_release) hs_names names = {0};
+    int rc = depth > HS_ITEM_DEPTH ? H5STORE_OK : hs_names_read(group, &names, err);
+
+    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
+        HS_CLEANUP(hs_h5_close_group) hid_t member = H5I_INVALID_HID;
+        HS_CLEANUP(hs_freep) char *name = NULL;
+        HS_CLEANUP(hs_freep) char *path = NULL;
+        bool fan = !in_fan && hs_item_is_fan(names.names[i]);
+
+        if (hs_item_unescape(names.names[i], &name, NULL) < 0)
+            continue; /* not ours */
+        if (in_fan) {
+            rc = rebuild_item(r, collection != NULL ? collection : "", name, names.addresses[i],
+                              err);
+            continue;
+        }
+        rc = fan ? H5STORE_OK : hs_item_join(collection, name, &path, err);
+        if (rc == H5STORE_OK && !fan)
+            rc = rebuild_source(r, path, err);
+        if (rc < 0)
+            break;
+        member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
+        if (member < 0)
+            (void)H5Eclear2(H5E_DEFAULT);
+        else
+            rc = rebuild_items(r, member, fan ? collection : path, fan, depth + 1, err);
+    }
+    return rc;
+}
+
+/* ---- the whole -------------------------------------------------------- */
+
+static int
+rebuild_all(struct rebuild *r, bool with_items, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_group) hid_t items = H5I_INVALID_HID;
+    int rc = with_items ? rebuild_blobs(r, err) : H5STORE_OK;
+
+    if (rc == H5STORE_OK)
+        rc = rebuild_kept(r, with_items, err);
+    if (rc < 0 || !with_items)
+        return rc;
+    items = H5Gopen2(r->old, "/items", H5P_DEFAULT);
+    if (items < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "container '%s' has no group '/items'",
+                          hs_container_path(r->container));
+    return rebuild_items(r, items, NULL, false, 0, err);
+}
+
+int
+hs_rebuild(hs_container *c, bool with_items, bool low, h5store_err *err)
+{
+    struct rebuild r = {.container = c};
+    int rc = hs_container_rebuild_begin(c, &r.old, &r.fresh, err);
+
+    if (rc < 0)
+        return rc;
+    hs_container_space(c)->low_first = low;
+    rc = rebuild_all(&r, with_items, err);
+    if (rc == H5STORE_OK && low)
+        rc = hs_container_rebuild_tables(c, err);
+    if (rc == H5STORE_OK && !with_items)
+        rc = hs_container_usage_clear(c, err);
+    rc = hs_container_verdict(c, rc, err);
+    if (rc == H5STORE_OK)
+        rc = hs_container_rebuild_commit(c, r.extents, r.extent_count, err);
+    else
+        hs_container_rebuild_abort(c);
+    free(r.blobs.sizes);
+    free(r.extents);
+    return rc;
+}
+
+bool
+hs_rebuild_is_quick(const hs_space *space)
+{
+    return space->counters.items + space->counters.blobs <= REBUILD_QUICK;
+}
+
+bool
+hs_rebuild_pays(const hs_space *space)
+{
+    uint64_t live = (space->counters.items + space->counters.blobs) * REBUILD_OBJECT;
+    uint64_t waste = space->blocks.metadata_bytes - hs_min(space->blocks.metadata_bytes,
+                                                           space->blocks.free_bytes + live);
+
+    return hs_rebuild_is_quick(space) && waste > REBUILD_LEAST && waste / 2 > live;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making the HDF5 metadata of a container anew: dropping what is waste, or all results at once.
+ */
+#ifndef HS_REBUILD_H
+#define HS_REBUILD_H
+
+#include "item.h"
+
+/*
+ * Copy collections, items, blobs and what is kept into a fresh tree, and commit it.  What cannot
+ * be read does not come along.  @p with_items false: nothing but what is kept by itself, which
+ * is how everything is removed in one step.  @p low: put the metadata into the lowest holes.
+ */
+int hs_rebuild(hs_container *container, bool with_items, bool low, h5store_err *err);
+
+/* Is so much of the metadata waste that a rebuild pays, and is it quick?  In a scope. */
+bool hs_rebuild_pays(const hs_space *space);
+
+/* Is a rebuild short enough for others to wait for?  In a scope. */
+bool hs_rebuild_is_quick(const hs_space *space);
+
+#endif

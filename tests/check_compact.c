@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Compaction and rebuilds: the file becomes as small as what it holds, no array changes, and
+ * what is pinned stays where it is.
+ */
+#include "rebuild.h"
+#include "support/container.h"
+#include <check.h>
+#include <h5store/h5store.h>
+
+Suite *compact_suite(void);
+
+#define COUNT 200u
+#define SIZE 30000u
+
+static h5store *store;
+
+static void
+setup(void)
+{
+    box_setup();
+    store = box_open(H5STORE_CREATE);
+}
+
+static void
+teardown(void)
+{
+    if (store != NULL)
+        box_close(store);
+    box_teardown();
+}
+
+static void
+key_of(unsigned i, char key[16])
+{
+    snprintf(key, 16, "%08x", i * 2654435761u);
+}
+
+/* Items with an array each; every second one goes again. */
+static void
+fill_and_thin(void)
+{
+    for (unsigned i = 0; i < COUNT; i++) {
+        char key[16];
+
+        key_of(i, key);
+        box_set(store, "m/f", key, SIZE, i);
+    }
+    for (unsigned i = 1; i < COUNT; i += 2) {
+        char key[16];
+
+        key_of(i, key);
+        box_remove(store, "m/f", key);
+    }
+}
+
+/* How many of the items have exactly their array. */
+static unsigned
+count_right(void)
+{
+    unsigned right = 0;
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        h5store_item *item;
+        char key[16];
+
+        key_of(i, key);
+        if (h5store_item_open(store, "m/f", key, &item, &box_err) < 0)
+            continue;
+        ck_assert_uint_eq(h5store_item_link_count(item), 1);
+        box_expect(h5store_item_blob(item, 0), SIZE, i);
+        h5store_item_close(item);
+        right++;
+    }
+    return right;
+}
+
+static h5store_compaction
+compact(void)
+{
+    h5store_compaction done;
+
+    BOX_OK(h5store_compact(store, NULL, NULL, &done, &box_err));
+    return done;
+}
+
+START_TEST(holes_are_closed)
+{
+    h5store_compaction done;
+    h5store_totals totals;
+
+    fill_and_thin();
+    done = compact();
+    totals = box_totals(store);
+    ck_assert_uint_gt(done.moved, COUNT / 8);
+    ck_assert_uint_ge(done.moved_bytes, done.moved * (uint64_t)SIZE);
+    ck_assert_int_eq(done.rebuilt, 1);
+    ck_assert_uint_eq(done.size_after, totals.file_size);
+    ck_assert_uint_lt(totals.file_size, COUNT / 2 * (SIZE + 8192u) + 600000u);
+    ck_assert_uint_lt(done.size_after, done.size_before * 3 / 4);
+    ck_assert_uint_eq(totals.items, COUNT / 2);
+    ck_assert_uint_eq(count_right(), COUNT / 2);
+    box_expect_verified(store);
+    box_close(store);
+    store = box_open(0);
+    ck_assert_uint_eq(count_right(), COUNT / 2);
+    ck_assert_uint_eq(compact().moved, 0); /* there is nothing more to do */
+}
+END_TEST
+
+START_TEST(pinned_array_keeps_its_bytes)
+{
+    h5store_item *items[COUNT / 2];
+    const void *data[COUNT / 2];
+    unsigned open = 0;
+
+    fill_and_thin();
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        char key[16];
+
+        key_of(i, key);
+        BOX_OK(h5store_item_open(store, "m/f", key, &items[open], &box_err));
+        BOX_OK(h5store_blob_map(h5store_item_blob(items[open], 0), &data[open], &box_err));
+        open++;
+    }
+    ck_assert_uint_gt(compact().moved, 0);
+    for (unsigned i = 0; i < open; i++) {
+        h5store_array array = box_array(SIZE, 2 * i);
+
+        ck_assert_mem_eq(data[i], array.data, SIZE); /* the old place */
+        box_free(&array);
+    }
+    ck_assert_uint_eq(count_right(), COUNT / 2); /* the new one */
+    for (unsigned i = 0; i < open; i++)
+        h5store_item_close(items[i]);
+    ck_assert_uint_lt(compact().size_after, COUNT / 2 * (SIZE + 8192u) + 600000u);
+    ck_assert_uint_eq(count_right(), COUNT / 2);
+}
+END_TEST
+
+START_TEST(others_find_what_was_moved)
+{
+    h5store *other = box_open(0), *mine = store;
+
+    fill_and_thin();
+    store = other;
+    ck_assert_uint_eq(count_right(), COUNT / 2);
+    store = mine;
+    ck_assert_uint_gt(compact().moved, 0);
+    store = other;
+    ck_assert_uint_eq(count_right(), COUNT / 2);
+    store = mine;
+    box_close(other);
+}
+END_TEST
+
+START_TEST(read_only_store_is_refused)
+{
+    h5store_compaction done;
+
+    fill_and_thin();
+    box_close(store);
+    store = box_open(H5STORE_READ_ONLY);
+    BOX_FAILS(H5STORE_E_READ_ONLY, h5store_compact(store, NULL, NULL, &done, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, h5store_compact(store, NULL, NULL, NULL, &box_err));
+}
+END_TEST
+
+/* Sources, large outputs, shared, kept, inline and Fortran arrays all come along. */
+START_TEST(rebuild_keeps_everything)
+{
+    h5store_batch *batch = box_begin(store);
+    uint8_t *output = malloc(200000);
+    h5store_id ids[3], kept = box_put(store, 70000, 77, NULL);
+    h5store_item_spec spec = {.collection = "deep/er/f", .key = "big", .output = output,
+                              .output_size = 200000, .metadata = "{\"a\": 1}", .links = ids,
+                              .link_count = 3};
+    const void *read;
+    char *text;
+    h5store_item *item;
+    size_t size;
+
+    memset(output, 7, 200000);
+    ids[0] = box_put_in(batch, 100, 1, H5STORE_OK);
+    ids[1] = box_put_in(batch, 2000000, 2, H5STORE_OK);
+    ids[2] = ids[0];
+    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
+    BOX_OK(h5store_batch_set_source(batch, "deep/er/f", "def f(): pass", &box_err));
+    BOX_OK(h5store_batch_set_source(batch, "empty", NULL, &box_err));
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    compact();
+    BOX_OK(h5store_item_open(store, "deep/er/f", "big", &item, &box_err));
+    read = h5store_item_output(item, &size);
+    ck_assert_uint_eq(size, 200000);
+    ck_assert_mem_eq(read, output, size);
+    ck_assert_str_eq(h5store_item_metadata(item), "{\"a\": 1}");
+    ck_assert_uint_eq(h5store_item_link_count(item), 3);
+    box_expect(h5store_item_blob(item, 0), 100, 1);
+    box_expect(h5store_item_blob(item, 1), 2000000, 2);
+    h5store_item_close(item);
+    BOX_OK(h5store_get_source(store, "deep/er/f", &text, &box_err));
+    ck_assert_str_eq(text, "def f(): pass");
+    free(text);
+    BOX_OK(h5store_discard(store, &kept, &box_err));
+    ck_assert_uint_eq(box_totals(store).blobs, 2);
+    box_expect_verified(store);
+    free(output);
+}
+END_TEST
+
+/* The removal of everything leaves what is kept, and the space of the rest. */
+START_TEST(clearing_is_a_rebuild)
+{
+    h5store_id kept;
+
+    fill_and_thin();
+    kept = box_put(store, 50000, 500, NULL);
+    box_remove(store, NULL, NULL);
+    ck_assert_uint_eq(count_right(), 0);
+    ck_assert_uint_eq(box_totals(store).items, 0);
+    ck_assert_uint_eq(box_totals(store).blobs, 1);
+    ck_assert_int_eq(box_totals(store).blob_bytes, 50000);
+    BOX_OK(h5store_discard(store, &kept, &box_err));
+    BOX_OK(h5store_flush(store, &box_err));
+    ck_assert_uint_lt(box_totals(store).disk_bytes, 700000);
+    box_set(store, "m/f", "new", SIZE, 3);
+    box_expect_verified(store);
+}
+END_TEST
+
+/* Metadata of removed results serves later ones: the file does not grow without bound. */
+START_TEST(metadata_space_is_used_again)
+{
+    uint64_t after_ten = 0, after_all;
+    unsigned cycles = 0;
+
+    for (unsigned i = 0; i < 600; i++, cycles++) {
+        char key[16];
+
+        key_of(i % 50, key);
+        if (i >= 50)
+            box_remove(store, "m/f", key);
+        box_set(store, "m/f", key, 5000, i);
+        if (i == 100)
+            after_ten = box_totals(store).file_size;
+    }
+    after_all = box_totals(store).file_size;
+    ck_assert_uint_eq(cycles, 600);
+    ck_assert_uint_lt(after_all, after_ten + 400000);
+    box_expect_verified(store);
+}
+END_TEST
+
+Suite *
+compact_suite(void)
+{
+    Suite *suite = suite_create("compact");
+    TCase *moves = tcase_create("moves"), *rebuilds = tcase_create("rebuilds");
+
+    tcase_add_checked_fixture(moves, setup, teardown);
+    tcase_add_test(moves, holes_are_closed);
+    tcase_add_test(moves, pinned_array_keeps_its_bytes);
+    tcase_add_test(moves, others_find_what_was_moved);
+    tcase_add_test(moves, read_only_store_is_refused);
+    suite_add_tcase(suite, moves);
+    tcase_add_checked_fixture(rebuilds, setup, teardown);
+    tcase_add_test(rebuilds, rebuild_keeps_everything);
+    tcase_add_test(rebuilds, clearing_is_a_rebuild);
+    tcase_add_test(rebuilds, metadata_space_is_used_again);
+    suite_add_tcase(suite, rebuilds);
+    return suite;
+}
