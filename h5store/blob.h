@@ -33,7 +33,8 @@ typedef struct h5store_blob_info {
     h5store_id id;
     h5store_array array;   /**< dtype is owned by the blob or cursor; data is NULL */
     uint64_t links;        /**< what keeps it: each link of an item, and 1 if kept by put */
-    uint64_t offset;       /**< of the bytes in the container file; 0 if kept inline */
+    uint64_t offset;       /**< of the bytes in the container file; 0 if they are not there
+                                as they are: kept inline or compressed */
     uint64_t stored_bytes; /**< bytes set aside for it in the file; 0 if kept inline */
 } h5store_blob_info;
 
@@ -135,7 +136,9 @@ H5STORE_API int h5store_blob_read(h5store_blob *blob, void *buffer, size_t size,
                                   h5store_check check, h5store_err *err) H5STORE_MUST_CHECK;
 
 /**
- * Map the bytes of a blob for reading.  Nothing is checked.
+ * Map the bytes of a blob for reading.  Nothing is checked.  (What is stored
+ * compressed cannot be mapped: it is decompressed into memory that the blob owns,
+ * and checked.)
  *
  * The mapping is shared with the file and ends with h5store_blob_close.  It keeps
  * its contents even if the blob is removed.

@@ -63,6 +63,22 @@ H5STORE_API int h5store_batch_begin(h5store *store, h5store_batch **batch,
 H5STORE_API int h5store_batch_put(h5store_batch *batch, const h5store_array *array,
                                   h5store_id *id, h5store_err *err) H5STORE_MUST_CHECK;
 
+/**
+ * Compress arrays that are put into a batch from now on.
+ *
+ * They are stored as chunks that went through HDF5's filters shuffle and deflate, which every
+ * HDF5 program reads; by several threads, past HDF5's own filters.  An array that does not get
+ * smaller by a tenth, or is small, is stored as it is.  Names do not change, so an array that
+ * the container has, in either form, is not stored again.
+ *
+ * @param level  1 (fast) to 9 (small); 0: no more, as at the beginning.
+ * @retval H5STORE_OK         Done.
+ * @retval H5STORE_E_INVALID  batch is NULL, or the level is out of range.
+ * @since 0.2
+ */
+H5STORE_API int h5store_batch_compress(h5store_batch *batch, int level,
+                                       h5store_err *err) H5STORE_MUST_CHECK;
+
 /** One item to be stored. */
 typedef struct h5store_item_spec {
     const char *collection; /**< zero-terminated */

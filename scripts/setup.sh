@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 #
-# What demo.sh and check.sh share; they source it.  From a checkout on Debian or Ubuntu with
+# What the scripts beside it share; they source it.  From a checkout on Debian or Ubuntu with
 # git and python3 it makes: the system's packages, .venv with what is to build and test, and
 # build/ with everything configured and compiled.  Each step looks first whether it was done
 # already, so that running it again costs a second.  Logs are in build/*.log.
@@ -12,7 +12,7 @@ mkdir -p build
 export LC_ALL=C.UTF-8
 
 SYSTEM_PACKAGES="build-essential autoconf automake libtool pkg-config check hdf5-tools
-    libhdf5-dev libssl-dev libxxhash-dev python3-dev python3-venv
+    libhdf5-dev libssl-dev libxxhash-dev libdeflate-dev python3-dev python3-venv
     btrfs-progs xfsprogs"
 
 say()
@@ -77,6 +77,18 @@ sys.exit(sys.version_info < (3, 10) or not os.path.exists(header))
 END
 }
 
+# The interpreter of a version: on the path, or one that pyenv keeps.
+find_python()
+{
+    local candidate
+
+    for candidate in "$(command -v "python$1" || true)" \
+        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        [ -x "$candidate" ] && usable_python "$candidate" && { echo "$candidate"; return; }
+    done
+    return 1
+}
+
 # Make .venv, from $PYTHON if that is set, else the system's Python or the first that will do.
 setup_python()
 {
@@ -118,6 +130,23 @@ build_all()
     fi
     say "compiling in build/"
     run make make -C build -j"$(nproc)"
+}
+
+# install_decache VENV: "pip install ." unless nothing that it takes has changed since the last
+# time.
+install_decache()
+{
+    local venv=$1 stamp=$1/.decache
+
+    if [ ! -e "$stamp" ] || [ -n "$(find configure.ac Makefile.am pyproject.toml setup.py h5store \
+        src python -newer "$stamp" -type f ! -path '*/__pycache__/*' -print -quit)" ]; then
+        say "installing decache into $venv"
+        touch build/.install-begins
+        rm -rf build/python
+        run pip-install "$venv"/bin/python -m pip install --no-build-isolation --no-deps \
+            --force-reinstall .
+        mv build/.install-begins "$stamp"
+    fi
 }
 
 setup_system

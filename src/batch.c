@@ -39,6 +39,7 @@ typedef struct batch_op {
 
 struct hs_batch {
     hs_container *container;
+    int level; /* of compression; 0: none */
     hs_put **puts; /* pointers, since array.data may point inside */
     size_t put_count, put_room;
     batch_op *ops;
@@ -112,6 +113,12 @@ batch_grow(void *array, size_t count, size_t *room, size_t size, h5store_err *er
 
 /* ---- putting ---------------------------------------------------------- */
 
+void
+hs_batch_compress(hs_batch *batch, int level)
+{
+    batch->level = level;
+}
+
 int
 hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5store_err *err)
 {
@@ -122,7 +129,7 @@ hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5stor
                         err);
 
     if (rc == H5STORE_OK)
-        rc = hs_put_begin(c, array, &put, err);
+        rc = hs_put_begin(c, array, batch->level, &put, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < batch->put_count; i++)
@@ -131,7 +138,7 @@ hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5stor
             *id = batch->puts[i]->id;
             return H5STORE_EXISTS;
         }
-    rc = hs_put_store(c, put, array, &found, err);
+    rc = hs_put_store(c, put, array, batch->level, &found, err);
     if (rc < 0)
         return rc;
     *id = put->id;
@@ -248,23 +255,39 @@ hs_batch_keep(hs_batch *batch, const h5store_id *id, bool keep, h5store_err *err
 
 /* ---- committing ------------------------------------------------------- */
 
+/* Is a blob the one whose bytes a put has written again? */
+static bool
+commit_mends(const hs_put *put, const hs_blob *blob)
+{
+    const hs_packed *ours = &put->packed, *theirs = &blob->packed;
+
+    if (put->state != HS_PUT_MENDED)
+        return false;
+    if (!hs_is_packed(ours))
+        return !hs_is_packed(theirs) && blob->extent.address == put->extent.address;
+    return theirs->count == ours->count && theirs->chunk_size == ours->chunk_size &&
+           theirs->item == ours->item;
+}
+
 /* Make the dataset of a put true, whatever happened since.  *record: to be logged. */
 static int
 commit_put(hs_container *c, hid_t file, const hs_put *put, bool *record, h5store_err *err)
 {
     hs_counters *counters = &hs_container_space(c)->counters;
+    hs_blob_parts parts = hs_put_parts(put);
     char path[HS_BLOB_PATH_SIZE];
     uint64_t address;
     hs_blob blob;
-    int rc = hs_blob_find(file, &put->id, &address, NULL);
+    bool is_new = put->is_absent && put->generation == hs_container_generation(c);
+    int rc = is_new ? H5STORE_E_NOT_FOUND : hs_blob_find(file, &put->id, &address, NULL);
 
     *record = put->state != HS_PUT_FOUND && put->extent.length > 0;
     if (rc == H5STORE_OK) {
         rc = hs_blob_describe(c, address, &blob, err);
         if (rc == H5STORE_OK) {
+            if (commit_mends(put, &blob))
+                rc = hs_blob_mend(c, file, &blob, &parts, err);
             hs_blob_release(&blob);
-            if (put->state == HS_PUT_MENDED)
-                rc = hs_blob_mend(file, &put->id, &put->array, &put->layout, put->sum, err);
             return rc;
         }
         if (rc != H5STORE_E_DAMAGED)
@@ -276,8 +299,7 @@ commit_put(hs_container *c, hid_t file, const hs_put *put, bool *record, h5store
         counters->blobs -= hs_min(counters->blobs, 1);
         counters->blob_bytes -= hs_min(counters->blob_bytes, put->array.nbytes);
     }
-    return hs_blob_create(c, file, &put->id, &put->array, &put->layout, put->extent, put->sum,
-                          err);
+    return hs_blob_create(c, file, &parts, err);
 }
 
 static int
@@ -321,9 +343,12 @@ commit_op(hs_container *c, hid_t file, const batch_op *op, const hs_sizes *sizes
 
     switch (op->kind) {
     case SET_ITEM:
-        rc = hs_item_remove(c, file, op->collection, op->key, orphans, err);
-        if (rc == H5STORE_OK)
-            rc = hs_item_create(c, file, &spec, sizes, err);
+        rc = hs_item_create(c, file, &spec, sizes, err);
+        if (rc == H5STORE_EXISTS) {
+            rc = hs_item_remove(c, file, op->collection, op->key, orphans, err);
+            if (rc == H5STORE_OK)
+                rc = hs_item_create(c, file, &spec, sizes, err);
+        }
         return rc < 0 ? rc : hs_container_usage_set(c, op->collection, op->key, err);
     case SET_METADATA:
         return hs_item_set_metadata(c, file, op->collection, op->key,

@@ -18,6 +18,7 @@ hs_blob_release(hs_blob *blob)
 {
     free(blob->dtype);
     blob->dtype = NULL;
+    hs_packed_release(&blob->packed);
 }
 
 void
@@ -104,7 +105,7 @@ blob_locate(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err
 {
     uint64_t address = header->data_address, stored = blob_stored(header), end;
 
-    if (header->layout != HS_OHDR_IMPLICIT || header->filtered || address % HS_SPACE_UNIT != 0 ||
+    if (header->layout != HS_OHDR_IMPLICIT || address % HS_SPACE_UNIT != 0 ||
         stored < blob->info.array.nbytes || stored > INT64_MAX)
         return hs_fail(err, H5STORE_E_DAMAGED, 0, "its bytes are not where they must be");
     blob->extent = (hs_extent){address, hs_round_up(stored, HS_SPACE_UNIT)};
@@ -154,8 +155,23 @@ blob_read_shape(const hs_ohdr *header, h5store_array *array, h5store_err *err)
     return H5STORE_OK;
 }
 
+/* Where packed bytes lie; they cannot be mapped, and so have no offset for anybody else. */
 static int
-blob_parse(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err)
+blob_locate_packed(hs_pager *pager, const hs_ohdr *header, uint64_t eoa, hs_blob *blob,
+                   h5store_err *err)
+{
+    int rc = hs_packed_parse(pager, header, eoa, &blob->packed, &blob->extent, err);
+
+    if (rc < 0)
+        return rc;
+    blob->info.stored_bytes = blob->extent.length;
+    if (blob->packed.layout.extent >= blob->info.array.nbytes)
+        return H5STORE_OK;
+    return hs_fail(err, H5STORE_E_DAMAGED, 0, "its chunks do not hold all of it");
+}
+
+static int
+blob_parse(hs_pager *pager, const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err)
 {
     h5store_array *array = &blob->info.array;
     char order[8] = "";
@@ -189,17 +205,20 @@ blob_parse(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err)
         return hs_fail(err, H5STORE_E_DAMAGED, 0,
                        "it has %llu bytes by its attributes and %llu by its HDF5 type and shape",
                        (unsigned long long)array->nbytes, (unsigned long long)size);
-    return array->nbytes <= HS_ARRAY_INLINE ? blob_read_inline(header, blob, err)
-                                            : blob_locate(header, eoa, blob, err);
+    if (array->nbytes <= HS_ARRAY_INLINE)
+        return blob_read_inline(header, blob, err);
+    return header->filtered ? blob_locate_packed(pager, header, eoa, blob, err)
+                            : blob_locate(header, eoa, blob, err);
 }
 
 int
-hs_blob_parse(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err)
+hs_blob_parse(hs_pager *pager, const hs_ohdr *header, uint64_t eoa, hs_blob *blob,
+              h5store_err *err)
 {
     int rc;
 
     memset(blob, 0, sizeof *blob);
-    rc = blob_parse(header, eoa, blob, err);
+    rc = blob_parse(pager, header, eoa, blob, err);
     if (rc == H5STORE_OK)
         return rc;
     hs_blob_release(blob);
@@ -223,7 +242,7 @@ hs_blob_describe(hs_container *c, uint64_t address, hs_blob *blob, h5store_err *
     memset(blob, 0, sizeof *blob);
     rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
     if (rc == H5STORE_OK)
-        rc = hs_blob_parse(&header, hs_container_space(c)->eoa, blob, err);
+        rc = hs_blob_parse(hs_container_pager(c), &header, hs_container_space(c)->eoa, blob, err);
     if (rc == H5STORE_OK)
         return rc;
     if (!hs_ohdr_text(&header, "id", name, sizeof name))
@@ -269,8 +288,10 @@ blob_type(const h5store_array *array, hid_t *type, h5store_err *err)
 }
 
 static int
-blob_creation_list(const hs_layout *layout, hid_t *list, h5store_err *err)
+blob_creation_list(const hs_blob_parts *parts, hid_t *list, h5store_err *err)
 {
+    const hs_layout *layout = parts->layout;
+
     *list = H5Pcreate(H5P_DATASET_CREATE);
     if (*list < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a dataset");
@@ -284,53 +305,76 @@ blob_creation_list(const hs_layout *layout, hid_t *list, h5store_err *err)
     /* The library knows when something was put; four more times a dataset cost space. */
     if (H5Pset_obj_track_times(*list, false) < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a dataset");
-    return H5STORE_OK;
+    return parts->packed != NULL ? hs_packed_set_filters(parts->packed, *list, err) : H5STORE_OK;
 }
 
-int
-hs_blob_create(hs_container *c, hid_t file, const h5store_id *id, const h5store_array *array,
-               const hs_layout *layout, hs_extent extent, uint64_t sum, h5store_err *err)
+/* Have HDF5 make the dataset where its bytes are. */
+static int
+blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *parts,
+          hid_t *dataset, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
-    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
-    bool compact = layout->kind == HS_LAYOUT_COMPACT;
-    hs_counters *counters = &hs_container_space(c)->counters;
-    char path[HS_BLOB_PATH_SIZE];
-    int rc = blob_type(array, &type, err);
+    const hs_layout *layout = parts->layout;
+    bool placed = layout->kind == HS_LAYOUT_CHUNKED && parts->packed == NULL;
+    int rc = blob_type(parts->array, &type, err);
 
     if (rc == H5STORE_OK)
-        rc = blob_creation_list(layout, &creation, err);
+        rc = blob_creation_list(parts, &creation, err);
     if (rc == H5STORE_OK)
         rc = hs_h5_link_list(&links, err);
     if (rc < 0)
         return rc;
-    hs_blob_path(id, path);
     space = layout->rank == 0 ? H5Screate(H5S_SCALAR)
                               : H5Screate_simple(layout->rank, layout->dims, NULL);
     if (space < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe the shape of blob '%s'", path);
-    if (!compact)
-        hs_container_place(c, extent, layout->extent);
-    dataset = H5Dcreate2(file, path, type, space, links, creation, H5P_DEFAULT);
-    if (!hs_container_placed(c) && !compact && dataset >= 0)
+    if (placed)
+        hs_container_place(c, parts->extent, layout->extent);
+    *dataset = H5Dcreate2(file, path, type, space, links, creation, H5P_DEFAULT);
+    if (placed && !hs_container_placed(c) && *dataset >= 0)
         return hs_fail(err, H5STORE_E_HDF5, 0, "HDF5 placed blob '%s' elsewhere", path);
-    if (dataset < 0)
+    if (*dataset < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create blob '%s'", path);
-    if (compact && array->nbytes > 0 &&
-        H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->data) < 0)
+    if (layout->kind == HS_LAYOUT_COMPACT && parts->array->nbytes > 0 &&
+        H5Dwrite(*dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, parts->array->data) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot write blob '%s'", path);
-    rc = blob_write_attributes(dataset, id, array, sum, err);
+    return parts->packed != NULL
+               ? hs_packed_announce(c, *dataset, parts->packed, parts->extent, err)
+               : H5STORE_OK;
+}
+
+/* loose -> used */
+static int
+blob_use_extent(hs_container *c, const char *path, hs_extent extent, h5store_err *err)
+{
+    if (hs_space_tighten(hs_container_space(c), extent))
+        return H5STORE_OK;
+    return hs_fail(err, H5STORE_E_DAMAGED, 0,
+                   "the place of blob '%s' is not in the space table of '%s'", path,
+                   hs_container_path(c));
+}
+
+int
+hs_blob_create(hs_container *c, hid_t file, const hs_blob_parts *parts, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
+    hs_counters *counters = &hs_container_space(c)->counters;
+    char path[HS_BLOB_PATH_SIZE];
+    int rc;
+
+    hs_blob_path(parts->id, path);
+    rc = blob_make(c, file, path, parts, &dataset, err);
+    if (rc == H5STORE_OK)
+        rc = blob_write_attributes(dataset, parts->id, parts->array, parts->sum, err);
+    if (rc == H5STORE_OK && parts->layout->kind == HS_LAYOUT_CHUNKED)
+        rc = blob_use_extent(c, path, parts->extent, err);
     if (rc < 0)
         return rc;
-    if (!compact && !hs_space_tighten(hs_container_space(c), extent))
-        return hs_fail(err, H5STORE_E_DAMAGED, 0,
-                       "the place of blob '%s' is not in the space table of '%s'", path,
-                       hs_container_path(c));
     counters->blobs++;
-    counters->blob_bytes += array->nbytes;
+    counters->blob_bytes += parts->array->nbytes;
     return H5STORE_OK;
 }
 
@@ -342,6 +386,7 @@ blob_drop(hs_container *c, hid_t fan, const h5store_id *id, bool *dropped, h5sto
 {
     HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
     hs_space *space = hs_container_space(c);
+    hs_ohdr_block index[2] = {{0, 0}, {0, 0}}; /* of a packed one */
     char name[H5STORE_ID_TEXT_SIZE];
     uint64_t address, size = 0;
     hs_blob blob = {0};
@@ -357,8 +402,11 @@ blob_drop(hs_container *c, hid_t fan, const h5store_id *id, bool *dropped, h5sto
         return rc;
     /* Damaged, it must go all the same; its space is lost to a repack. */
     if (rc == H5STORE_OK &&
-        hs_blob_parse(&header, hs_container_space(c)->eoa, &blob, NULL) == H5STORE_OK &&
+        hs_blob_parse(hs_container_pager(c), &header, space->eoa, &blob, NULL) == H5STORE_OK &&
         blob.extent.length > 0) {
+        if (hs_is_packed(&blob.packed) &&
+            hs_packed_blocks(hs_container_pager(c), &header, index, NULL) < 0)
+            index[0].length = index[1].length = 0;
         rc = hs_space_loosen(space, blob.extent, hs_container_sequence(c), err);
         if (rc < 0) {
             hs_blob_release(&blob);
@@ -373,6 +421,9 @@ blob_drop(hs_container *c, hid_t fan, const h5store_id *id, bool *dropped, h5sto
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove blob '%s'", name);
     for (size_t i = 0; i < header.block_count; i++)
         hs_space_give_block(space, header.blocks[i].address, header.blocks[i].length);
+    for (int i = 0; i < 2; i++)
+        if (index[i].length > 0)
+            hs_space_give_block(space, index[i].address, index[i].length);
     *dropped = true;
     return H5STORE_OK;
 }
@@ -438,25 +489,51 @@ hs_blob_mark(hid_t file, const h5store_id *id, h5store_err *err)
     return rc < 0 ? rc : hs_h5_write_u64(dataset, "damaged", &one, 1, true, err);
 }
 
+/* Another extent takes the place of a packed blob's. */
+static int
+blob_exchange(hs_container *c, hid_t file, const hs_blob *old, const hs_blob_parts *parts,
+              h5store_err *err)
+{
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    char path[HS_BLOB_PATH_SIZE];
+    uint64_t address;
+    int rc = hs_blob_find(file, parts->id, &address, err);
+
+    hs_blob_path(parts->id, path);
+    if (rc == H5STORE_OK)
+        rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
+    if (rc == H5STORE_OK)
+        rc = hs_packed_rewrite(hs_container_pager(c), &header, parts->packed, parts->extent, err);
+    if (rc == H5STORE_OK)
+        rc = blob_use_extent(c, path, parts->extent, err);
+    if (rc == H5STORE_OK)
+        rc = hs_space_loosen(hs_container_space(c), old->extent, hs_container_sequence(c), err);
+    if (rc == H5STORE_OK)
+        hs_container_changed_headers(c);
+    return rc;
+}
+
 int
-hs_blob_mend(hid_t file, const h5store_id *id, const h5store_array *array,
-             const hs_layout *layout, uint64_t sum, h5store_err *err)
+hs_blob_mend(hs_container *c, hid_t file, const hs_blob *old, const hs_blob_parts *parts,
+             h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
     htri_t marked;
-    int rc = blob_open(file, id, &dataset, err);
+    int rc = parts->packed != NULL ? blob_exchange(c, file, old, parts, err) : H5STORE_OK;
 
     if (rc == H5STORE_OK)
-        rc = hs_h5_write_u64(dataset, "checksum", &sum, 1, true, err);
+        rc = blob_open(file, parts->id, &dataset, err);
+    if (rc == H5STORE_OK)
+        rc = hs_h5_write_u64(dataset, "checksum", &parts->sum, 1, true, err);
     if (rc < 0)
         return rc;
     type = H5Dget_type(dataset);
     marked = H5Aexists(dataset, "damaged");
     if (type < 0 || marked < 0 || (marked > 0 && H5Adelete(dataset, "damaged") < 0))
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot clear the mark of a blob");
-    if (layout->kind == HS_LAYOUT_COMPACT && array->nbytes > 0 &&
-        H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->data) < 0)
+    if (parts->layout->kind == HS_LAYOUT_COMPACT && parts->array->nbytes > 0 &&
+        H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, parts->array->data) < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot write the bytes of a blob again");
     return H5STORE_OK;
 }

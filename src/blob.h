@@ -11,8 +11,8 @@
 
 #include "array.h"
 #include "container.h"
-#include "digest.h"
 #include "ohdr.h"
+#include "packed.h"
 #include <h5store/blob.h>
 
 /* What a dataset under /blobs says.  dtype is owned; release with hs_blob_release. */
@@ -22,6 +22,7 @@ typedef struct hs_blob {
     uint64_t sum;           /* the checksum, digest.h */
     bool damaged;           /* a reader found other bytes than were put */
     hs_extent extent;       /* length 0: the bytes are inline */
+    hs_packed packed;       /* how they lie there if they are packed */
     uint8_t inline_bytes[HS_ARRAY_INLINE];
 } hs_blob;
 
@@ -35,8 +36,9 @@ int hs_blob_find(hid_t file, const h5store_id *id, uint64_t *address, h5store_er
 /* Read all that a blob's object header says, checking that it is consistent.  DAMAGED if not. */
 int hs_blob_describe(hs_container *container, uint64_t address, hs_blob *blob, h5store_err *err);
 
-/* The same of a header that was read, in a file that ends at @p eoa.  DAMAGED. */
-int hs_blob_parse(const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err);
+/* The same of a header that was read from @p pager, in a file that ends at @p eoa.  DAMAGED. */
+int hs_blob_parse(hs_pager *pager, const hs_ohdr *header, uint64_t eoa, hs_blob *blob,
+                  h5store_err *err);
 
 /* Only the id, the bytes, and the number of links (the one in /blobs included).  DAMAGED: one
  * of them cannot be read, and is zeros. */
@@ -50,13 +52,19 @@ int hs_blob_brief_of(hs_container *container, uint64_t address, hs_blob_brief *b
 
 /* ---- in a write scope ------------------------------------------------- */
 
-/*
- * Make the dataset.  Its bytes are in @p extent already (which is loose, and becomes used),
- * or, for an inline layout, at array->data.
- */
-int hs_blob_create(hs_container *container, hid_t file, const h5store_id *id,
-                   const h5store_array *array, const hs_layout *layout, hs_extent extent,
-                   uint64_t sum, h5store_err *err);
+/* What a dataset is made of. */
+typedef struct hs_blob_parts {
+    const h5store_id *id;
+    const h5store_array *array; /* for an inline layout with the bytes, which go into it */
+    const hs_layout *layout;
+    const hs_packed *packed;    /* NULL, or how the bytes are packed: then layout is of that */
+    hs_extent extent;           /* has the bytes already; is loose, and becomes used */
+    uint64_t sum;
+} hs_blob_parts;
+
+/* Make the dataset. */
+int hs_blob_create(hs_container *container, hid_t file, const hs_blob_parts *parts,
+                   h5store_err *err);
 
 /*
  * Take those of some blobs away to which /blobs has the only link; their extents become loose.
@@ -68,9 +76,12 @@ int hs_blob_drop_unused(hs_container *container, hid_t file, h5store_id *ids, si
 /* Note that a reader found other bytes than were put. */
 int hs_blob_mark(hid_t file, const h5store_id *id, h5store_err *err);
 
-/* Its bytes were written again: clear the note, and set what lies in HDF5's hands. */
-int hs_blob_mend(hid_t file, const h5store_id *id, const h5store_array *array, const hs_layout *layout, uint64_t sum,
-                 h5store_err *err);
+/*
+ * Its bytes were written again: in place, or, if they are packed, to another extent, which
+ * takes the place of @p old.  Clear the note, and set what lies in HDF5's hands.
+ */
+int hs_blob_mend(hs_container *container, hid_t file, const hs_blob *old,
+                 const hs_blob_parts *parts, h5store_err *err);
 
 /* "/blobs/3f/3fa9..." */
 #define HS_BLOB_PATH_SIZE 80

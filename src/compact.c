@@ -146,9 +146,10 @@ compact_copy_bytes(hs_container *c, const hs_blob *blob, hs_extent to, bool *rig
 {
     HS_CLEANUP(hs_freep) uint8_t *buffer = malloc(COMPACT_STEP);
     HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
-    uint64_t size = blob->info.array.nbytes;
+    bool packed = hs_is_packed(&blob->packed);
+    uint64_t size = packed ? hs_packed_length(&blob->packed) : blob->info.array.nbytes;
     int rc = buffer == NULL ? hs_fail_nomem(err, COMPACT_STEP, "a compaction")
-                            : hs_tree_new(size, &tree, err);
+                            : hs_tree_new(blob->info.array.nbytes, &tree, err);
 
     *right = false;
     for (uint64_t done = 0; rc == H5STORE_OK && done < size; done += COMPACT_STEP) {
@@ -159,15 +160,18 @@ compact_copy_bytes(hs_container *c, const hs_blob *blob, hs_extent to, bool *rig
                          blob->extent.address + done, &got, err);
         if (rc < 0 || got < step)
             return rc; /* cut short: not ours to say here */
-        for (size_t at = 0; rc == H5STORE_OK && at < step; at += HS_PIECE_SIZE)
+        for (size_t at = 0; !packed && rc == H5STORE_OK && at < step; at += HS_PIECE_SIZE)
             rc = hs_tree_piece(tree, piece++, buffer + at, false, true, err);
         if (rc == H5STORE_OK)
             rc = hs_os_pwrite(hs_container_fd(c), hs_container_path(c), buffer, step,
                               to.address + done, err);
     }
+    if (rc == H5STORE_OK && packed)
+        rc = hs_packed_digest(hs_packed_file_of(c), &blob->packed, to, blob->info.array.nbytes,
+                              tree, false, true, err);
     if (rc == H5STORE_OK)
         *right = hs_tree_sum(tree) == blob->sum;
-    return rc;
+    return rc == H5STORE_E_DAMAGED ? H5STORE_OK : rc;
 }
 
 /* Step 2. */
@@ -193,25 +197,41 @@ compact_copy(hs_container *c, struct compact_move *move, h5store_err *err)
     return rc;
 }
 
-/* In a write scope: let the header of an array say its new place. */
+/* Do an array's bytes lie where they did?  *packed: how, to be released. */
+static bool
+compact_is_there(hs_container *c, const hs_ohdr *header, hs_extent place, hs_packed *packed)
+{
+    hs_extent extent;
+
+    if (!header->filtered)
+        return header->data_address == place.address;
+    return hs_packed_parse(hs_container_pager(c), header, hs_container_space(c)->eoa, packed,
+                           &extent, NULL) == H5STORE_OK &&
+           extent.address == place.address && extent.length == place.length;
+}
+
+/* In a write scope: let the header of an array, or the index of its chunks, say its new place. */
 static int
 compact_turn(hs_container *c, hid_t file, const struct compact_move *move, bool *turned,
              h5store_err *err)
 {
     HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    HS_CLEANUP(hs_packed_release) hs_packed packed = {0};
     hs_space *space = hs_container_space(c);
+    hs_pager *pager = hs_container_pager(c);
     uint64_t address;
+    int rc;
 
     *turned = false;
     if (hs_blob_find(file, &move->id, &address, NULL) < 0 ||
-        hs_ohdr_read(hs_container_pager(c), address, &header, NULL) < 0 ||
-        header.data_address != move->from.address || hs_ohdr_find(&header, "damaged") != NULL ||
-        !hs_space_tighten(space, move->to))
+        hs_ohdr_read(pager, address, &header, NULL) < 0 ||
+        hs_ohdr_find(&header, "damaged") != NULL ||
+        !compact_is_there(c, &header, move->from, &packed) || !hs_space_tighten(space, move->to))
         return H5STORE_OK; /* it was removed or found damaged meanwhile */
     *turned = true;
-    if (hs_ohdr_move_data(hs_container_pager(c), &header, move->to.address, err) < 0)
-        return err != NULL ? err->code : H5STORE_E_IO;
-    return hs_space_loosen(space, move->from, hs_container_sequence(c), err);
+    rc = hs_is_packed(&packed) ? hs_packed_rewrite(pager, &header, &packed, move->to, err)
+                               : hs_ohdr_move_data(pager, &header, move->to.address, err);
+    return rc < 0 ? rc : hs_space_loosen(space, move->from, hs_container_sequence(c), err);
 }
 
 /* Step 3. */

@@ -138,6 +138,7 @@ container_start_over(hs_container *c)
     c->seen_epoch = c->wal.header.epoch;
     c->seen_applied = 0;
     c->handle_stale = true;
+    c->generation++;
 }
 
 static int
@@ -156,8 +157,10 @@ container_read_records(hs_container *c, h5store_err *err)
                 return rc;
         }
         hs_space_forget(&c->space);
-        if (record.flags & HS_RECORD_METADATA)
+        if (record.flags & HS_RECORD_METADATA) {
             c->handle_stale = true;
+            c->generation++;
+        }
     }
     return rc < 0 ? rc : H5STORE_OK;
 }
@@ -338,7 +341,7 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
     if (rc == H5STORE_OK)
         rc = container_catch_up(c, err);
     if (rc == H5STORE_OK && c->foreign)
-        container_drop_handle(c), hs_space_forget(&c->space);
+        container_drop_handle(c), hs_space_forget(&c->space), c->generation++;
     if (rc == H5STORE_OK)
         rc = hs_space_load(&c->space, &c->pager, err);
     if (rc == H5STORE_OK && file != NULL)
@@ -541,6 +544,7 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
             rc = hs_wal_append(&c->wal, &c->pager.pending, blobs, blob_count, flags, err);
         if (rc == H5STORE_OK) {
             hs_overlay_merge(&c->pager.committed, &c->pager.pending, sequence);
+            c->generation += c->scope_hdf5;
             container_janitor_note(c);
         }
     }
@@ -601,6 +605,12 @@ hs_container_sequence(const hs_container *c)
 }
 
 uint64_t
+hs_container_generation(const hs_container *c)
+{
+    return c->generation;
+}
+
+uint64_t
 hs_container_applied(const hs_container *c)
 {
     return c->wal.header.applied;
@@ -612,6 +622,7 @@ hs_container_place(hs_container *c, hs_extent extent, uint64_t size)
     assert(c->scope == SCOPE_WRITE && c->scope_hdf5 && size <= extent.length);
     c->host.raw = extent;
     c->host.raw_size = size;
+    c->host.raw_given = 0;
 }
 
 bool
@@ -620,6 +631,7 @@ hs_container_placed(hs_container *c)
     bool placed = c->host.raw_size == 0;
 
     c->host.raw_size = 0;
+    c->host.raw_given = 0;
     return placed;
 }
 
@@ -646,6 +658,14 @@ hs_container_unpin(hs_container *c, hs_extent extent)
         c->bare_pins--;
     else
         hs_pin_release(c->locks, extent.address);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+void
+hs_container_shorten_pin(hs_container *c, hs_extent extent, uint64_t length)
+{
+    pthread_mutex_lock(&c->mutex);
+    hs_pin_shorten(c->locks, extent.address, length);
     pthread_mutex_unlock(&c->mutex);
 }
 

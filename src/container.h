@@ -85,6 +85,10 @@ int hs_container_settle_pages(hs_container *container, h5store_err *err);
  * record of this commit. */
 uint64_t hs_container_sequence(const hs_container *container);
 
+/* At any time: a number that changes whenever this process learns of changed HDF5 metadata.  When
+ * it is in a scope what it was before a look, then that look is still true. */
+uint64_t hs_container_generation(const hs_container *container);
+
 /* Inside a scope: records up to this number have been applied to the file. */
 uint64_t hs_container_applied(const hs_container *container);
 
@@ -112,6 +116,9 @@ int hs_container_verdict(const hs_container *container, int rc, h5store_err *err
  */
 int hs_container_pin(hs_container *container, hs_extent extent, h5store_err *err);
 void hs_container_unpin(hs_container *container, hs_extent extent);
+
+/* Pin only the first @p length bytes from now on; nobody else knows of this pin. */
+void hs_container_shorten_pin(hs_container *container, hs_extent extent, uint64_t length);
 
 /* Exclusive ones are taken and released inside a write scope, or released without one. */
 int hs_container_pin_exclusive(hs_container *container, hs_extent extent, bool *granted,

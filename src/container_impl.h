@@ -40,7 +40,8 @@ typedef struct container_note_list {
 
 typedef struct container_notes {
     pthread_mutex_t mutex; /* innermost: nothing is waited for while it is held */
-    container_note_list notes;
+    container_note_list lists[2]; /* one is noted into, a commit writes the other */
+    unsigned current;
 } container_notes;
 
 struct hs_container {
@@ -67,6 +68,7 @@ struct hs_container {
     hid_t file;         /* H5I_INVALID_HID: not open */
     hs_vfd_host old_host; /* of the tree that a rebuild replaces, */
     hid_t old_file;       /* and that tree; open during a rebuild only */
+    atomic_uint_fast64_t generation; /* changes with the HDF5 metadata that this process knows */
     bool handle_stale;  /* another process committed metadata since it was opened */
     uint64_t foreign_eoa; /* to where another program has allocated space; 0: none has */
     bool foreign;       /* another program wrote to the file; to be adopted */

@@ -24,7 +24,8 @@ container_notes_init(hs_container *c, h5store_err *err)
 void
 container_notes_destroy(hs_container *c)
 {
-    free(c->notes.notes.uses);
+    free(c->notes.lists[0].uses);
+    free(c->notes.lists[1].uses);
     pthread_mutex_destroy(&c->notes.mutex);
 }
 
@@ -56,17 +57,25 @@ notes_copy(char *to, size_t room, const char *from)
     to[taken] = '\0';
 }
 
+/* The list that notes go to; mutex held. */
+static container_note_list *
+notes_current(hs_container *c)
+{
+    return &c->notes.lists[c->notes.current];
+}
+
 bool
 hs_container_note(hs_container *c, hs_note note, const char *collection, const char *key,
                   const char *text)
 {
-    container_note_list *list = &c->notes.notes;
+    container_note_list *list;
     uint64_t now = hs_os_now(), time = hs_os_time();
     bool due;
 
     if (c->read_only)
         return false;
     pthread_mutex_lock(&c->notes.mutex);
+    list = notes_current(c);
     if (list->since == 0)
         list->since = now;
     if (note == HS_NOTE_HIT) {
@@ -92,34 +101,46 @@ void
 hs_container_note_puts(hs_container *c, uint64_t stored, uint64_t duplicates,
                        uint64_t duplicate_bytes)
 {
+    hs_usage_counters *counters;
+
     pthread_mutex_lock(&c->notes.mutex);
-    c->notes.notes.counters.stored += stored;
-    c->notes.notes.counters.duplicates += duplicates;
-    c->notes.notes.counters.duplicate_bytes += duplicate_bytes;
+    counters = &notes_current(c)->counters;
+    counters->stored += stored;
+    counters->duplicates += duplicates;
+    counters->duplicate_bytes += duplicate_bytes;
     pthread_mutex_unlock(&c->notes.mutex);
 }
 
-/* Take all notes; the caller releases uses. */
-static container_note_list
+/* In a write scope: all notes, of which the next ones are no part.  Emptied by notes_drop. */
+static container_note_list *
 notes_take(hs_container *c)
 {
-    container_note_list list;
+    container_note_list *list;
 
     pthread_mutex_lock(&c->notes.mutex);
-    list = c->notes.notes;
-    memset(&c->notes.notes, 0, sizeof c->notes.notes);
+    list = notes_current(c);
+    c->notes.current = !c->notes.current;
     pthread_mutex_unlock(&c->notes.mutex);
     return list;
+}
+
+static void
+notes_drop(container_note_list *list)
+{
+    memset(&list->counters, 0, sizeof list->counters);
+    list->use_count = 0;
+    list->miss_count = list->since = 0;
 }
 
 static bool
 notes_are_empty(hs_container *c)
 {
     static const hs_usage_counters nothing;
-    const container_note_list *list = &c->notes.notes;
+    const container_note_list *list;
     bool empty;
 
     pthread_mutex_lock(&c->notes.mutex);
+    list = notes_current(c);
     empty = list->use_count == 0 && list->miss_count == 0 &&
             memcmp(&list->counters, &nothing, sizeof nothing) == 0;
     pthread_mutex_unlock(&c->notes.mutex);
@@ -192,25 +213,29 @@ hs_container_usage_clear(hs_container *c, h5store_err *err)
 int
 container_merge_notes(hs_container *c, h5store_err *err)
 {
-    container_note_list list = {0};
+    container_note_list *list;
     hs_usage *usage;
     uint64_t first;
     int rc;
 
     if (notes_are_empty(c) && !c->usage_changed)
         return H5STORE_OK;
+    /* A commit that changes nothing stays one: the notes wait. */
+    if (c->scope_hdf5 && !c->usage_changed && c->pager.pending.count == 0 &&
+        !c->space.header_dirty)
+        return H5STORE_OK;
     rc = hs_container_usage(c, &usage, err);
     if (rc < 0)
         return rc;
     list = notes_take(c);
-    notes_add_counters(&usage->counters, &list.counters);
-    for (size_t i = 0; rc == H5STORE_OK && i < list.use_count; i++)
-        rc = hs_usage_set(&c->pager, &c->space, usage, list.uses[i].hash,
-                          (hs_usage_times){0, list.uses[i].time}, false, c->wal.next_sequence, err);
-    first = list.miss_count - hs_min(list.miss_count, HS_USAGE_MISSES);
-    for (uint64_t i = first; rc == H5STORE_OK && i < list.miss_count; i++)
-        rc = hs_usage_add_miss(&c->pager, &c->space, usage, &list.misses[i % HS_USAGE_MISSES], err);
-    free(list.uses);
+    notes_add_counters(&usage->counters, &list->counters);
+    for (size_t i = 0; rc == H5STORE_OK && i < list->use_count; i++)
+        rc = hs_usage_set(&c->pager, &c->space, usage, list->uses[i].hash,
+                          (hs_usage_times){0, list->uses[i].time}, false, c->wal.next_sequence, err);
+    first = list->miss_count - hs_min(list->miss_count, HS_USAGE_MISSES);
+    for (uint64_t i = first; rc == H5STORE_OK && i < list->miss_count; i++)
+        rc = hs_usage_add_miss(&c->pager, &c->space, usage, &list->misses[i % HS_USAGE_MISSES], err);
+    notes_drop(list);
     return rc < 0 ? rc : hs_usage_save(&c->pager, usage, err);
 }
 
@@ -240,7 +265,7 @@ hs_container_counters(hs_container *c, hs_usage_counters *counters, h5store_err 
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&c->notes.mutex);
-    notes_add_counters(counters, &c->notes.notes.counters);
+    notes_add_counters(counters, &notes_current(c)->counters);
     pthread_mutex_unlock(&c->notes.mutex);
     return H5STORE_OK;
 }

@@ -49,9 +49,9 @@ struct dense_job {
     bool tree_whole;              /* the records are all there are */
     struct dense_record *records; /* by offset */
     size_t count, room;
-    struct dense_span *told;      /* offsets of the blocks told so far */
+    struct dense_span *told; /* offsets of the blocks told so far */
     size_t told_count, told_room;
-    uint64_t start, max_direct;   /* sizes of blocks */
+    uint64_t start, max_direct; /* sizes of blocks */
     unsigned width;
 };
 
@@ -224,8 +224,8 @@ dense_read_tree(struct dense_job *job, uint64_t address)
         tree.most > DENSE_MOST_RECORDS || !dense_measure(&tree))
         return H5STORE_OK;
     if (hs_get_le64(head + 16) != UINT64_MAX)
-        rc = dense_node(job, &tree, hs_get_le64(head + 16), tree.depth,
-                        dense_number(head + 24, 2), &whole);
+        rc = dense_node(job, &tree, hs_get_le64(head + 16), tree.depth, dense_number(head + 24, 2),
+                        &whole);
     job->tree_whole = whole;
     if (job->count > 0)
         qsort(job->records, job->count, sizeof *job->records, dense_compare);
@@ -495,8 +495,8 @@ int
 hs_dense_links(hs_pager *pager, uint64_t heap, uint64_t tree, const hs_dense_block *strays,
                size_t stray_count, hs_dense_fn tell, void *context, h5store_err *err)
 {
-    struct dense_job job = {.pager = pager, .heap = heap, .tell = tell, .context = context,
-                            .err = err};
+    struct dense_job job = {
+        .pager = pager, .heap = heap, .tell = tell, .context = context, .err = err};
     int rc = H5STORE_OK;
 
     if (tree != UINT64_MAX)

@@ -197,6 +197,7 @@ hs_tree_sum(const hs_tree *tree)
 
 struct digest_job {
     hs_tree *tree;
+    uint64_t first; /* piece: where the source begins */
     hs_source source;
     bool sha, sum;
     uint64_t step; /* bytes */
@@ -217,11 +218,33 @@ digest_step(void *context, uint64_t index, h5store_err *err)
     }
     for (size_t size; rc == H5STORE_OK && from < end; from += size) {
         size = (size_t)hs_min(end - from, HS_RUN_SIZE);
-        rc = hs_tree_run(job->tree, from / HS_PIECE_SIZE, digest_pieces(size),
+        rc = hs_tree_run(job->tree, job->first + from / HS_PIECE_SIZE, digest_pieces(size),
                          hs_source_bytes(&job->source, from, size, scratch), job->sha, job->sum,
                          err);
     }
     return rc;
+}
+
+static int
+digest_run(struct digest_job *job, int threads, h5store_err *err)
+{
+    uint64_t size = job->source.nbytes;
+
+    job->step = HS_RUN_SIZE;
+    if (!hs_source_is_whole(&job->source))
+        job->step *= HS_RUNS_WITH_SCRATCH;
+    return hs_parallel_for((size + job->step - 1) / job->step, hs_parallel_threads(threads, size),
+                           digest_step, job, err);
+}
+
+int
+hs_tree_memory(hs_tree *tree, uint64_t index, const void *data, uint64_t size, int threads,
+               bool sha, bool sum, h5store_err *err)
+{
+    struct digest_job job = {.tree = tree, .first = index, .sha = sha, .sum = sum,
+                             .source = {.data = data, .nbytes = size}};
+
+    return digest_run(&job, threads, err);
 }
 
 int
@@ -229,16 +252,13 @@ hs_digest_array(const h5store_array *array, int threads, h5store_id *id, uint64_
                 h5store_err *err)
 {
     HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
-    struct digest_job job = {NULL, hs_source_of(array), id != NULL, sum != NULL, HS_RUN_SIZE};
+    struct digest_job job = {.source = hs_source_of(array), .sha = id != NULL, .sum = sum != NULL};
     int rc = hs_tree_new(array->nbytes, &tree, err);
 
     if (rc < 0)
         return rc;
     job.tree = tree;
-    if (!hs_source_is_whole(&job.source))
-        job.step *= HS_RUNS_WITH_SCRATCH;
-    rc = hs_parallel_for((array->nbytes + job.step - 1) / job.step,
-                         hs_parallel_threads(threads, array->nbytes), digest_step, &job, err);
+    rc = digest_run(&job, threads, err);
     if (rc == H5STORE_OK && id != NULL)
         rc = hs_tree_id(tree, array, id, err);
     if (rc == H5STORE_OK && sum != NULL)

@@ -56,6 +56,11 @@ int hs_tree_piece(hs_tree *tree, uint64_t index, const void *data, bool sha, boo
 int hs_tree_run(hs_tree *tree, uint64_t index, uint64_t count, const void *data, bool sha,
                 bool sum, h5store_err *err);
 
+/* The same for any number of pieces in memory, by up to @p threads threads; @p size bytes, of
+ * which only those at the end of the array need not be whole pieces. */
+int hs_tree_memory(hs_tree *tree, uint64_t index, const void *data, uint64_t size, int threads,
+                   bool sha, bool sum, h5store_err *err);
+
 /* When all pieces are done. */
 int hs_tree_id(const hs_tree *tree, const h5store_array *array, h5store_id *id, h5store_err *err);
 uint64_t hs_tree_sum(const hs_tree *tree);

@@ -54,6 +54,18 @@ hs_extent_reserve(hs_container *c, uint64_t length, hs_extent *extent, h5store_e
 }
 
 void
+hs_extent_shorten(hs_container *c, hs_extent *extent, uint64_t length)
+{
+    length = hs_round_up(length, HS_SPACE_UNIT);
+    if (length >= extent->length)
+        return;
+    hs_container_shorten_pin(c, *extent, length);
+    extent->length = length;
+    /* The rest is a loose extent that nobody pins; if that fails, for a later reclaim. */
+    (void)hs_extent_reclaim(c, NULL);
+}
+
+void
 hs_extent_abandon(hs_container *c, hs_extent extent)
 {
     hs_container_unpin(c, extent);

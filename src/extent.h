@@ -17,6 +17,9 @@
 int hs_extent_reserve(hs_container *container, uint64_t length, hs_extent *extent,
                       h5store_err *err);
 
+/* Keep only the first @p length bytes, rounded up, of a reservation; the rest is free again. */
+void hs_extent_shorten(hs_container *container, hs_extent *extent, uint64_t length);
+
 /* Give up a reservation that was not committed: its pin and its space. */
 void hs_extent_abandon(hs_container *container, hs_extent extent);
 

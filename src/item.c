@@ -374,6 +374,10 @@ hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, const
     if (rc < 0)
         return rc;
     item = H5Gcreate2(file, path, links, creation, H5P_DEFAULT);
+    if (item < 0 && H5Lexists(file, path, H5P_DEFAULT) > 0) {
+        (void)H5Eclear2(H5E_DEFAULT);
+        return H5STORE_EXISTS;
+    }
     if (item < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create item '%s'", path);
     rc = item_write_metadata(c, item, spec->metadata != NULL ? spec->metadata : "{}", err);

@@ -23,11 +23,11 @@
 #define OHDR_CHECKSUM 4u
 
 enum { /* flags of a header */
-    OHDR_LENGTH_WIDTH = 0x03,
-    OHDR_ORDER_TRACKED = 0x04,
-    OHDR_HAS_LIMITS = 0x10,
-    OHDR_HAS_TIMES = 0x20,
-    OHDR_RESERVED = 0xC0
+       OHDR_LENGTH_WIDTH = 0x03,
+       OHDR_ORDER_TRACKED = 0x04,
+       OHDR_HAS_LIMITS = 0x10,
+       OHDR_HAS_TIMES = 0x20,
+       OHDR_RESERVED = 0xC0
 };
 
 #define OHDR_SHARED 0x02u /* flag of a message */
@@ -85,9 +85,9 @@ ohdr_is_whole(const uint8_t *block, uint64_t length)
 struct ohdr_job {
     hs_pager *pager;
     uint64_t address;
-    size_t prefix;          /* bytes of the first block before its messages */
+    size_t prefix; /* bytes of the first block before its messages */
     bool order_tracked;
-    uint8_t *bytes;         /* all blocks, one behind the other */
+    uint8_t *bytes; /* all blocks, one behind the other */
     size_t used, room;
     size_t block_count, link_room, attribute_room;
     hs_ohdr_block blocks[OHDR_MOST_BLOCKS];
@@ -99,7 +99,8 @@ ohdr_damaged(const hs_pager *pager, uint64_t address, const char *why, h5store_e
 {
     return hs_fail(err, H5STORE_E_DAMAGED, 0,
                    "container '%s' has no sound object header at byte %llu: %s; `h5store verify` "
-                   "tells what is affected", pager->path, (unsigned long long)address, why);
+                   "tells what is affected",
+                   pager->path, (unsigned long long)address, why);
 }
 
 /* The messages of a block whose bytes begin at @p bytes. */
@@ -108,8 +109,7 @@ ohdr_messages(const struct ohdr_job *job, size_t block, const uint8_t *bytes)
 {
     size_t before = block == 0 ? job->prefix : 4;
 
-    return (struct ohdr_span){bytes + before,
-                              bytes + job->blocks[block].length - OHDR_CHECKSUM};
+    return (struct ohdr_span){bytes + before, bytes + job->blocks[block].length - OHDR_CHECKSUM};
 }
 
 /* 1: the next message; 0: the end, or less than a message has before it; -1: it does not fit. */
@@ -291,12 +291,12 @@ ohdr_fill(struct ohdr_job *job, hs_ohdr *header, h5store_err *err)
 
         while (ohdr_next(job, &span, &message) > 0)
             if (!ohdr_interpret(&message, header, &chunk_rank, &place))
-                return ohdr_damaged(job->pager, job->address, "a message in it is impossible",
-                                    err);
+                return ohdr_damaged(job->pager, job->address, "a message in it is impossible", err);
         if (place != NULL && !placed)
             header->layout_place = job->blocks[i].address + (uint64_t)(place - bytes);
     }
-    if (header->layout == HS_OHDR_IMPLICIT && chunk_rank != header->rank)
+    if ((header->layout == HS_OHDR_IMPLICIT || header->layout == HS_OHDR_FIXED_ARRAY) &&
+        chunk_rank != header->rank)
         return ohdr_damaged(job->pager, job->address, "its chunks do not fit its shape", err);
     return H5STORE_OK;
 }
@@ -305,8 +305,12 @@ int
 hs_ohdr_read(hs_pager *pager, uint64_t address, hs_ohdr *header, h5store_err *err)
 {
     struct ohdr_job job; /* large, and mostly set as it is needed */
-    hs_ohdr found = {.address = address, .references = 1, .heap = UINT64_MAX,
-                     .name_index = UINT64_MAX, .data_address = UINT64_MAX, .type_class = -1};
+    hs_ohdr found = {.address = address,
+                     .references = 1,
+                     .heap = UINT64_MAX,
+                     .name_index = UINT64_MAX,
+                     .data_address = UINT64_MAX,
+                     .type_class = -1};
     int rc;
 
     if (address > (uint64_t)INT64_MAX - OHDR_MOST_BYTES)

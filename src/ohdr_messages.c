@@ -206,29 +206,44 @@ ohdr_layout(struct ohdr_span *span, hs_ohdr *header, int *chunk_rank, const uint
     }
 }
 
-/* Filters that HDF5 numbers itself, with their first parameter; of others only that they are. */
+/* One filter; those that HDF5 does not number itself also have a name.  *known: it does. */
+static bool
+ohdr_filter(struct ohdr_span *span, hs_ohdr_filter *filter, bool *known)
+{
+    uint64_t id, flags, count, value;
+
+    if (!ohdr_number(span, 2, &id))
+        return false;
+    *known = id < 256;
+    if (!*known)
+        return true;
+    filter->id = (unsigned)id;
+    if (!ohdr_number(span, 2, &flags) || !ohdr_number(span, 2, &count))
+        return false;
+    for (uint64_t i = 0; i < count; i++) {
+        if (!ohdr_number(span, 4, &value))
+            return false;
+        if (i == 0)
+            filter->value = (uint32_t)value;
+    }
+    return true;
+}
+
 static bool
 ohdr_filters(struct ohdr_span *span, hs_ohdr *header)
 {
     const uint8_t *head;
-    uint64_t id, flags, count, value;
+    bool known = true;
 
     if (!ohdr_take(span, 2, &head))
         return false;
     header->filtered = head[1] > 0;
-    for (int i = 0; head[0] == 2 && i < head[1] && i < HS_OHDR_FILTERS; i++) {
-        if (!ohdr_number(span, 2, &id) || id >= 256 || !ohdr_number(span, 2, &flags) ||
-            !ohdr_number(span, 2, &count))
-            return id >= 256;
-        header->filters[i].id = (unsigned)id;
-        for (uint64_t k = 0; k < count; k++) {
-            if (!ohdr_number(span, 4, &value))
-                return false;
-            if (k == 0)
-                header->filters[i].value = (uint32_t)value;
-        }
-        header->filter_count = head[1];
-    }
+    if (head[0] != 2 || head[1] > HS_OHDR_FILTERS)
+        return true;
+    for (int i = 0; known && i < head[1]; i++)
+        if (!ohdr_filter(span, &header->filters[i], &known))
+            return false;
+    header->filter_count = known ? head[1] : 0;
     return true;
 }
 

@@ -6,6 +6,9 @@
  * and the bytes are written.  A large array that is probably new (probe.h) is written while
  * it is hashed; if it turns out to be known after all, its extent is given up.
  *
+ * An array that is to be packed is always hashed first, since packing takes many times as
+ * long.  One that does not get smaller by a tenth is written as it is.
+ *
  * The caller's memory may change under us.  Bytes that are written after they were named are
  * therefore named again on the way, and the put fails if that gives another name.
  */
@@ -19,8 +22,10 @@
 void
 hs_put_release(hs_put *put)
 {
-    if (put != NULL)
+    if (put != NULL) {
         free((char *)(uintptr_t)put->array.dtype);
+        hs_packed_release(&put->packed);
+    }
     free(put);
 }
 
@@ -56,6 +61,19 @@ put_reserve(hs_container *c, hs_put *put, h5store_err *err)
     return hs_extent_reserve(c, put->layout.extent, &put->extent, err);
 }
 
+hs_blob_parts
+hs_put_parts(const hs_put *put)
+{
+    bool packed = hs_is_packed(&put->packed);
+
+    return (hs_blob_parts){.id = &put->id,
+                           .array = &put->array,
+                           .layout = packed ? &put->packed.layout : &put->layout,
+                           .packed = packed ? &put->packed : NULL,
+                           .extent = put->extent,
+                           .sum = put->sum};
+}
+
 void
 hs_put_abandon(hs_container *c, hs_put *put)
 {
@@ -84,10 +102,12 @@ put_write(hs_container *c, const hs_put *put, const h5store_array *array, h5stor
 
 /*
  * Name and checksum.  An array that is probably new is written meanwhile (then it has an
- * extent afterwards); one that is small, or that this process probably put before, is not.
+ * extent afterwards); one that is small, or that this process probably put before, or whose
+ * name is wanted @p first, is not.
  */
 static int
-put_digest(hs_container *c, hs_put *put, const h5store_array *array, h5store_err *err)
+put_digest(hs_container *c, hs_put *put, const h5store_array *array, bool first,
+           h5store_err *err)
 {
     h5store_array described = put->array;
     uint64_t probe;
@@ -95,7 +115,7 @@ put_digest(hs_container *c, hs_put *put, const h5store_array *array, h5store_err
 
     described.data = array->data;
     described.strides = array->strides;
-    if (array->nbytes < PUT_OVERLAP_LEAST)
+    if (first || array->nbytes < PUT_OVERLAP_LEAST)
         return hs_digest_array(&described, hs_container_threads(c), &put->id, &put->sum, err);
     probe = hs_probe_of(&described);
     if (hs_probe_seen(hs_container_probes(c), probe))
@@ -112,7 +132,8 @@ put_digest(hs_container *c, hs_put *put, const h5store_array *array, h5store_err
 }
 
 int
-hs_put_begin(hs_container *c, const h5store_array *array, hs_put **put, h5store_err *err)
+hs_put_begin(hs_container *c, const h5store_array *array, int level, hs_put **put,
+             h5store_err *err)
 {
     HS_CLEANUP(hs_put_releasep) hs_put *made = calloc(1, sizeof *made);
     int rc;
@@ -121,7 +142,7 @@ hs_put_begin(hs_container *c, const h5store_array *array, hs_put **put, h5store_
         return hs_fail_nomem(err, sizeof *made, "an array");
     rc = put_describe(made, array, err);
     if (rc == H5STORE_OK)
-        rc = put_digest(c, made, array, err);
+        rc = put_digest(c, made, array, level > 0, err);
     if (rc == H5STORE_OK)
         *put = hs_take(&made);
     return rc;
@@ -132,21 +153,36 @@ static int
 put_look(hs_container *c, hs_put *put, bool *found, h5store_err *err)
 {
     hs_blob blob;
-    int rc = hs_reader_find_blob(c, &put->id, &blob, err);
+    int rc;
 
+    put->generation = hs_container_generation(c);
+    rc = hs_reader_find_blob(c, &put->id, &blob, err);
     *found = rc == H5STORE_OK;
+    put->is_absent = rc == H5STORE_E_NOT_FOUND;
     if (rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED)
         return H5STORE_OK; /* metadata that cannot be read is replaced at commit */
     if (rc < 0)
         return rc;
     hs_put_abandon(c, put);
     put->extent = blob.extent;
+    put->packed = blob.packed;
     put->state = blob.damaged ? HS_PUT_MENDED : HS_PUT_FOUND;
+    memset(&blob.packed, 0, sizeof blob.packed);
     hs_blob_release(&blob); /* the pin is ours now */
     return H5STORE_OK;
 }
 
-/* Write the bytes after they were named. */
+/* The bytes had this name when they were written. */
+static int
+put_compare(hs_container *c, const hs_put *put, const h5store_id *id, h5store_err *err)
+{
+    if (h5store_id_equal(id, &put->id))
+        return H5STORE_OK;
+    return hs_fail(err, H5STORE_E_INVALID, 0,
+                   "the array was changed while it was being stored in '%s'; let other threads "
+                   "change it before or after", hs_container_path(c));
+}
+
 static int
 put_write_named(hs_container *c, const hs_put *put, const h5store_array *array, h5store_err *err)
 {
@@ -154,16 +190,76 @@ put_write_named(hs_container *c, const hs_put *put, const h5store_array *array, 
     uint64_t sum;
     int rc = put_write(c, put, array, &id, &sum, err);
 
-    if (rc < 0 || h5store_id_equal(&id, &put->id))
+    return rc < 0 ? rc : put_compare(c, put, &id, err);
+}
+
+/*
+ * Pack the bytes into an extent of at most @p room bytes, of which what is left over is given
+ * back.  *fits: it did; otherwise there is no extent.
+ */
+static int
+put_pack(hs_container *c, hs_put *put, const h5store_array *array, uint64_t room, bool *fits,
+         h5store_err *err)
+{
+    h5store_array described = put->array;
+    hs_source source = hs_source_of(array);
+    h5store_id id;
+    int rc = hs_extent_reserve(c, room, &put->extent, err);
+
+    if (rc < 0)
         return rc;
-    return hs_fail(err, H5STORE_E_INVALID, 0,
-                   "the array was changed while it was being stored in '%s'; let other threads "
-                   "change it before or after", hs_container_path(c));
+    rc = hs_packed_write(hs_packed_file_of(c), &put->packed, &source, put->extent, fits, err);
+    if (rc < 0 || !*fits) {
+        hs_put_abandon(c, put);
+        return rc;
+    }
+    hs_extent_shorten(c, &put->extent, hs_packed_length(&put->packed));
+    /* Not while they were packed, since chunks are cut otherwise than pieces. */
+    described.data = array->data;
+    described.strides = array->strides;
+    rc = hs_digest_array(&described, hs_container_threads(c), &id, NULL, err);
+    return rc < 0 ? rc : put_compare(c, put, &id, err);
+}
+
+/* Pack a new array if that pays; afterwards it has an extent or is not packed. */
+static int
+put_pack_new(hs_container *c, hs_put *put, const h5store_array *array, int level,
+             h5store_err *err)
+{
+    hs_source source = hs_source_of(array);
+    bool pays = false;
+    size_t itemsize;
+    int rc = h5store_dtype_itemsize(put->array.dtype, &itemsize, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_packed_plan(&put->array, itemsize, level, &put->packed, err);
+    if (rc == H5STORE_OK && hs_is_packed(&put->packed))
+        rc = hs_packed_try(&put->packed, &source, &pays, err);
+    if (rc == H5STORE_OK && pays)
+        rc = put_pack(c, put, array, array->nbytes / 10 * 9, &pays, err);
+    if (rc == H5STORE_OK && !pays)
+        hs_packed_release(&put->packed);
+    return rc;
+}
+
+/* Pack the array again as it was.  The damaged extent goes at commit; nobody must see it. */
+static int
+put_pack_again(hs_container *c, hs_put *put, const h5store_array *array, h5store_err *err)
+{
+    bool fits = false;
+    int rc;
+
+    hs_container_unpin(c, put->extent);
+    put->extent.length = 0;
+    rc = put_pack(c, put, array, put->packed.layout.extent, &fits, err);
+    if (rc == H5STORE_OK && !fits) /* no chunk is longer than before packing */
+        rc = hs_fail(err, H5STORE_E_IO, 0, "a compressed array does not fit where it must");
+    return rc;
 }
 
 /* See to it that the bytes are in the put's extent, or inline. */
 static int
-put_bytes(hs_container *c, hs_put *put, const h5store_array *array, h5store_err *err)
+put_bytes(hs_container *c, hs_put *put, const h5store_array *array, int level, h5store_err *err)
 {
     bool written = put->state == HS_PUT_WRITTEN && put->extent.length > 0;
     int rc = H5STORE_OK;
@@ -180,27 +276,36 @@ put_bytes(hs_container *c, hs_put *put, const h5store_array *array, h5store_err 
     }
     if (put->state == HS_PUT_FOUND) /* perhaps by one who did not sync it */
         return hs_container_is_power_safe(c) ? hs_container_sync_data(c, err) : H5STORE_OK;
-    if (put->extent.length == 0)
-        rc = put_reserve(c, put, err);
-    if (rc == H5STORE_OK && !written)
-        rc = put_write_named(c, put, array, err);
+    if (put->state == HS_PUT_MENDED && hs_is_packed(&put->packed))
+        rc = put_pack_again(c, put, array, err);
+    else if (put->state == HS_PUT_WRITTEN && !written && level > 0)
+        rc = put_pack_new(c, put, array, level, err);
+    if (rc == H5STORE_OK && !hs_is_packed(&put->packed)) {
+        if (put->extent.length == 0)
+            rc = put_reserve(c, put, err);
+        if (rc == H5STORE_OK && !written)
+            rc = put_write_named(c, put, array, err);
+    }
     if (rc == H5STORE_OK && hs_container_is_power_safe(c))
         rc = hs_container_sync_data(c, err);
     return rc;
 }
 
 int
-hs_put_store(hs_container *c, hs_put *put, const h5store_array *array, bool *found,
+hs_put_store(hs_container *c, hs_put *put, const h5store_array *array, int level, bool *found,
              h5store_err *err)
 {
+    bool ours;
     int rc = put_look(c, put, found, err);
 
     if (rc == H5STORE_OK)
-        rc = put_bytes(c, put, array, err);
-    if (rc < 0 && *found && put->extent.length > 0)
-        hs_container_unpin(c, put->extent);
-    else if (rc < 0)
+        rc = put_bytes(c, put, array, level, err);
+    ours = put->state == HS_PUT_WRITTEN ||
+           (put->state == HS_PUT_MENDED && hs_is_packed(&put->packed));
+    if (rc < 0 && ours)
         hs_put_abandon(c, put);
+    else if (rc < 0 && put->extent.length > 0)
+        hs_container_unpin(c, put->extent);
     if (rc < 0)
         put->extent.length = 0;
     return rc;

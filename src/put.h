@@ -12,7 +12,8 @@
 typedef enum hs_put_state {
     HS_PUT_WRITTEN, /* they are in an extent of ours, or inline */
     HS_PUT_FOUND,   /* the container had them already; its extent is pinned by us */
-    HS_PUT_MENDED   /* the same, but a reader found them damaged: they were written again */
+    HS_PUT_MENDED   /* the same, but a reader found them damaged: they were written again, in
+                       place or, if they are packed, to an extent of ours */
 } hs_put_state;
 
 typedef struct hs_put {
@@ -20,25 +21,32 @@ typedef struct hs_put {
     h5store_array array; /* dtype is owned; data points to inline_bytes or nothing */
     hs_layout layout;
     hs_extent extent;    /* pinned unless its length is 0 */
+    hs_packed packed;    /* how they lie there if they are packed; layout is not of that */
     uint64_t sum;
     hs_put_state state;
+    bool is_absent;      /* it was looked for, and was not there, */
+    uint64_t generation; /* as of this generation of the container */
     uint8_t inline_bytes[HS_ARRAY_INLINE];
 } hs_put;
 
 /*
- * Check the array and take its name.  An array that is probably new is written meanwhile.
+ * Check the array and take its name.  An array that is probably new is written meanwhile,
+ * unless it is to be packed (@p level 1 to 9; 0: no).
  * *put is released with hs_put_release, and before that given up with hs_put_abandon unless
  * it is stored.
  */
-int hs_put_begin(hs_container *container, const h5store_array *array, hs_put **put,
+int hs_put_begin(hs_container *container, const h5store_array *array, int level, hs_put **put,
                  h5store_err *err);
 
 /*
  * See to it that its bytes are in the container.  *found: they were there already.  On failure
  * there is nothing left to abandon.  INVALID: they were changed since they were named.
  */
-int hs_put_store(hs_container *container, hs_put *put, const h5store_array *array, bool *found,
-                 h5store_err *err);
+int hs_put_store(hs_container *container, hs_put *put, const h5store_array *array, int level,
+                 bool *found, h5store_err *err);
+
+/* What its dataset is made of. */
+hs_blob_parts hs_put_parts(const hs_put *put);
 
 /* Give up an extent that is not to be committed. */
 void hs_put_abandon(hs_container *container, hs_put *put);

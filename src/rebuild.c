@@ -45,6 +45,12 @@ rebuild_make_blob(struct rebuild *r, hs_blob *blob, h5store_err *err)
 {
     hs_container *c = r->container;
     h5store_array array = blob->info.array;
+    bool packed = hs_is_packed(&blob->packed);
+    hs_blob_parts parts = {.id = &blob->info.id,
+                           .array = &array,
+                           .packed = packed ? &blob->packed : NULL,
+                           .extent = blob->extent,
+                           .sum = blob->sum};
     hs_layout layout;
     size_t itemsize;
     int rc = hs_dtype_itemsize(blob->dtype, &itemsize, err);
@@ -54,8 +60,9 @@ rebuild_make_blob(struct rebuild *r, hs_blob *blob, h5store_err *err)
         rc = hs_array_layout(&array, itemsize, &layout, err);
     if (rc < 0)
         return rc;
+    parts.layout = packed ? &blob->packed.layout : &layout;
     if (layout.kind == HS_LAYOUT_CHUNKED) {
-        if (hs_round_up(layout.extent, HS_SPACE_UNIT) != blob->extent.length)
+        if (!packed && hs_round_up(layout.extent, HS_SPACE_UNIT) != blob->extent.length)
             return hs_fail(err, H5STORE_E_UNSUPPORTED, 0,
                            "container '%s' has arrays in chunks that this library does not make; "
                            "its metadata cannot be made anew", hs_container_path(c));
@@ -67,8 +74,7 @@ rebuild_make_blob(struct rebuild *r, hs_blob *blob, h5store_err *err)
             return rc;
         r->extents[r->extent_count++] = blob->extent;
     }
-    rc = hs_blob_create(c, r->fresh, &blob->info.id, &array, &layout, blob->extent, blob->sum,
-                        err);
+    rc = hs_blob_create(c, r->fresh, &parts, err);
     if (rc == H5STORE_OK && blob->damaged)
         rc = hs_blob_mark(r->fresh, &blob->info.id, err);
     return rc;
@@ -215,7 +221,8 @@ rebuild_item(struct rebuild *r, const char *collection, const char *key, uint64_
     spec.output_size = (size_t)item.output.size;
     spec.links = ids;
     spec.link_count = item.link_count;
-    return hs_item_create(r->container, r->fresh, &spec, &r->blobs, err);
+    rc = hs_item_create(r->container, r->fresh, &spec, &r->blobs, err);
+    return rc < 0 ? rc : H5STORE_OK;
 }
 
 static int

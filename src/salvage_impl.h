@@ -2,8 +2,8 @@
 /*
  * What the files of the salvage module share.  salvage.c has the essay and the order of work;
  * salvage_source.c reads the damaged file and searches it; salvage_walk.c follows groups and
- * their links; salvage_save.c checks arrays and results and puts them into the target.  Nobody
- * else includes this.
+ * their links; salvage_orphans.c has what no name leads to; salvage_save.c checks arrays and
+ * results and puts them into the target.  Nobody else includes this.
  */
 #ifndef HS_SALVAGE_IMPL_H
 #define HS_SALVAGE_IMPL_H
@@ -176,6 +176,11 @@ bool salvage_has_walked(const salvage *s, const char *collection);
 
 /* Is this name of so many bytes two, or 64, hex digits? */
 bool salvage_is_hex(const char *name, size_t length, size_t digits);
+
+/* ---- salvage_orphans.c ------------------------------------------------- */
+
+/* After the search: save what no name leads to, and is missing. */
+int salvage_take_orphans(salvage *s, h5store_err *err);
 
 /* ---- salvage_save.c ---------------------------------------------------- */
 

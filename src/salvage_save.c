@@ -4,7 +4,8 @@
  * what comes out is an ordinary container.
  *
  * An array is read and digested piece by piece.  Its name must be the SHA-256 of what was
- * read; then it is put.  One that fits into the buffer is still there, and is not read again.
+ * read; then it is put, packed if it was packed.  One that fits into the buffer is still there,
+ * and is not read again.
  *
  * A batch is committed when it is large enough.  A blob that was put for a result which then
  * proved lost has no link, and does not stay: it is put again if something else needs it.
@@ -79,6 +80,27 @@ save_lose_blob(salvage *s, salvage_object *object, enum h5store_clause clause, c
     salvage_find(s, clause, true, path, "%s", why);
 }
 
+static hs_packed_file
+save_file(const salvage *s)
+{
+    return (hs_packed_file){s->pager.fd, s->pager.path, hs_container_threads(s->target)};
+}
+
+/* Read some of a blob's bytes into the buffer.  *got: how many there are. */
+static int
+save_read(salvage *s, const hs_blob *blob, uint64_t from, size_t size, size_t *got,
+          h5store_err *err)
+{
+    int rc;
+
+    if (!hs_is_packed(&blob->packed))
+        return hs_os_pread(s->pager.fd, s->pager.path, s->buffer, size,
+                           blob->extent.address + from, got, err);
+    rc = hs_packed_read(save_file(s), &blob->packed, blob->extent, from, s->buffer, size, err);
+    *got = rc == H5STORE_OK ? size : 0;
+    return rc == H5STORE_E_DAMAGED ? H5STORE_OK : rc;
+}
+
 /* Digest the bytes of an extent.  If all of it fits, it is in the buffer afterwards.  *whole:
  * they were all there. */
 static int
@@ -91,16 +113,14 @@ save_digest(salvage *s, const hs_blob *blob, hs_tree *tree, bool *whole, h5store
     for (uint64_t done = 0; rc == H5STORE_OK && *whole && done < size; done += SAVE_BUFFER) {
         size_t step = (size_t)hs_min(size - done, SAVE_BUFFER), got = 0;
 
-        rc = hs_os_pread(s->pager.fd, s->pager.path, s->buffer, step, blob->extent.address + done,
-                         &got, err);
+        rc = save_read(s, blob, done, step, &got, err);
         if (rc == H5STORE_E_IO || (rc == H5STORE_OK && got < step)) {
             *whole = false;
             return H5STORE_OK;
         }
         if (rc == H5STORE_OK)
-            rc = hs_tree_run(tree, done / HS_PIECE_SIZE,
-                             (step + HS_PIECE_SIZE - 1) / HS_PIECE_SIZE, s->buffer, true, false,
-                             err);
+            rc = hs_tree_run(tree, done / HS_PIECE_SIZE, (step + HS_PIECE_SIZE - 1) / HS_PIECE_SIZE,
+                             s->buffer, true, false, err);
         salvage_progress(s, step);
     }
     return rc;
@@ -110,17 +130,25 @@ static int
 save_put(salvage *s, const hs_blob *blob, h5store_err *err)
 {
     h5store_array array = blob->info.array;
+    HS_CLEANUP(hs_freep) uint8_t *unpacked = NULL;
     void *mapped = NULL;
     h5store_id id;
     int rc = save_need_batch(s, err);
 
     if (rc < 0)
         return rc;
-    if (blob->extent.length == 0)
+    hs_batch_compress(s->batch, hs_is_packed(&blob->packed) ? blob->packed.level : 0);
+    if (blob->extent.length == 0) {
         array.data = blob->inline_bytes;
-    else if (array.nbytes <= SAVE_BUFFER)
+    } else if (array.nbytes <= SAVE_BUFFER) {
         array.data = s->buffer;
-    else {
+    } else if (hs_is_packed(&blob->packed)) {
+        array.data = unpacked = malloc((size_t)array.nbytes);
+        if (unpacked == NULL)
+            return hs_fail_nomem(err, array.nbytes, "unpacking an array");
+        rc = hs_packed_read(save_file(s), &blob->packed, blob->extent, 0, unpacked, array.nbytes,
+                            err);
+    } else {
         rc = hs_os_map(s->pager.fd, s->pager.path, blob->extent.address, (size_t)array.nbytes,
                        &mapped, err);
         array.data = mapped;
@@ -147,7 +175,8 @@ save_check(salvage *s, const hs_blob *blob, const char **why, h5store_err *err)
         s->buffer = malloc(SAVE_BUFFER);
     if (s->buffer == NULL)
         return hs_fail_nomem(err, SAVE_BUFFER, "reading arrays");
-    if (blob->extent.address + blob->info.array.nbytes > s->file_size) {
+    if (!hs_is_packed(&blob->packed) &&
+        blob->extent.address + blob->info.array.nbytes > s->file_size) {
         *why = "the file ends before its bytes do";
         return H5STORE_OK;
     }
@@ -190,7 +219,7 @@ salvage_blob(salvage *s, uint64_t address, bool *whole, h5store_err *err)
         return H5STORE_OK;
     rc = salvage_header(s, address, &header, &inner);
     if (rc == H5STORE_OK)
-        rc = hs_blob_parse(&header, INT64_MAX, &blob, &inner);
+        rc = hs_blob_parse(&s->pager, &header, INT64_MAX, &blob, &inner);
     if (rc == H5STORE_E_DAMAGED) {
         object->is_blob = true;
         save_lose_blob(s, object, H5STORE_V_BLOB_META, inner.message);
@@ -400,8 +429,8 @@ salvage_lose_item(salvage *s, const char *collection, const char *key, const cha
 
 /* Are all its arrays whole?  *ids are theirs; free() them.  Notes which links are accounted for. */
 static int
-save_arrays(salvage *s, const struct save_item *item, bool orphan, h5store_id **ids,
-            char why[128], h5store_err *err)
+save_arrays(salvage *s, const struct save_item *item, bool orphan, h5store_id **ids, char why[128],
+            h5store_err *err)
 {
     bool whole = true, all = true;
     int rc = H5STORE_OK;

@@ -196,7 +196,8 @@ salvage_open(salvage *s, const char *path, h5store_err *err)
     (void)source_owns_log(s, NULL, &version, err);
     if (version)
         return H5STORE_E_VERSION;
-    source_read_counters(s);
+    if (s->size > 0)
+        source_read_counters(s);
     return H5STORE_OK;
 }
 
@@ -275,8 +276,8 @@ search_note_head(salvage *s, uint64_t address, h5store_err *err)
     else if (header.is_group && hs_ohdr_text(&header, "format", format, sizeof format) &&
              strcmp(format, "h5store") == 0)
         head.kind = HEAD_ROOT;
-    else if (header.is_group && (hs_ohdr_find(&header, "output") != NULL ||
-                                 search_has_link(&header, "output")))
+    else if (header.is_group &&
+             (hs_ohdr_find(&header, "output") != NULL || search_has_link(&header, "output")))
         head.kind = HEAD_ITEM;
     else if (header.is_group)
         head.kind = HEAD_GROUP;
@@ -328,7 +329,7 @@ search_known_extents(salvage *s, hs_extent **extents, size_t *count, h5store_err
             continue;
         rc = salvage_header(s, object->address, &header, err);
         if (rc == H5STORE_OK)
-            rc = hs_blob_parse(&header, INT64_MAX, &blob, err);
+            rc = hs_blob_parse(&s->pager, &header, INT64_MAX, &blob, err);
         if (rc == H5STORE_E_DAMAGED) {
             rc = H5STORE_OK;
             continue;

@@ -445,8 +445,8 @@ salvage_fill_gaps(salvage *s, h5store_err *err)
         size_t count;
 
         blocks = salvage_blocks_of(s, gap->heap, &count);
-        rc = hs_dense_links(&s->pager, gap->heap, gap->tree, blocks, count, walk_link, &job,
-                            &inner);
+        rc =
+            hs_dense_links(&s->pager, gap->heap, gap->tree, blocks, count, walk_link, &job, &inner);
         if (rc == H5STORE_E_DAMAGED)
             rc = H5STORE_OK;
         else if (rc < 0 && err != NULL)
@@ -469,8 +469,7 @@ believe_compare(const void *a, const void *b)
 static bool
 believe_same(const salvage_place *a, const salvage_place *b)
 {
-    return a->kind == b->kind &&
-           (a->collection == NULL) == (b->collection == NULL) &&
+    return a->kind == b->kind && (a->collection == NULL) == (b->collection == NULL) &&
            (a->collection == NULL || strcmp(a->collection, b->collection) == 0) &&
            (a->key == NULL) == (b->key == NULL) && (a->key == NULL || strcmp(a->key, b->key) == 0);
 }

@@ -132,6 +132,7 @@ int hs_space_metadata(hs_space *space, hs_pager *pager, uint64_t size, uint64_t 
 void hs_space_give_block(hs_space *space, uint64_t address, uint64_t length);
 
 /* Is a page the blocks page, or one that was never written? */
+#define HS_SPACE_BLOCKS_ADDRESS 768u
 bool hs_space_are_blocks_sound(const uint8_t page[HS_PAGE_SIZE]);
 
 /* The same for space of any size that hs_space_metadata handed out; a large piece becomes loose. */

@@ -19,7 +19,6 @@
 #include "digest.h"
 #include "space_impl.h"
 
-#define BLOCKS_PAGE_ADDRESS 768u
 #define BLOCK_HEAD_SIZE 24u
 
 static const char blocks_magic[8] = {'h', '5', 's', 'b', 'l', 'o', 'c', 'k'};
@@ -116,7 +115,7 @@ space_save_blocks(hs_space *space, hs_pager *pager, h5store_err *err)
     for (unsigned i = 0; i < SPACE_CLASSES; i++)
         hs_put_le64(page + 24 + 8 * (size_t)i, blocks->heads[i]);
     hs_put_le64(page + 248, hs_sum64(page, 248));
-    return hs_pager_write(pager, BLOCKS_PAGE_ADDRESS, page, sizeof page, err);
+    return hs_pager_write(pager, HS_SPACE_BLOCKS_ADDRESS, page, sizeof page, err);
 }
 
 /* Is there a free block at @p address?  Then its length and the next of its class. */

@@ -137,6 +137,27 @@ h5store_blob_read(h5store_blob *blob, void *buffer, size_t size, h5store_check c
     return hs_reader_read(blob->store->container, &blob->blob, buffer, check, err);
 }
 
+/* What cannot be mapped lies in memory of the blob. */
+static int
+store_unpack(h5store_blob *blob, const void **data, h5store_err *err)
+{
+    size_t size = (size_t)blob->blob.info.array.nbytes;
+    HS_CLEANUP(hs_freep) void *memory = NULL;
+    int rc;
+
+    if (blob->unpacked == NULL) {
+        memory = malloc(size);
+        if (memory == NULL)
+            return hs_fail_nomem(err, size, "an array that is compressed");
+        rc = hs_reader_read(blob->store->container, &blob->blob, memory, H5STORE_CHECK_FAST, err);
+        if (rc < 0)
+            return rc;
+        blob->unpacked = hs_take(&memory);
+    }
+    *data = blob->unpacked;
+    return H5STORE_OK;
+}
+
 int
 h5store_blob_map(h5store_blob *blob, const void **data, h5store_err *err)
 {
@@ -147,6 +168,8 @@ h5store_blob_map(h5store_blob *blob, const void **data, h5store_err *err)
     if (rc == H5STORE_OK && blob->blob.damaged)
         rc = hs_fail(err, H5STORE_E_DAMAGED, 0,
                      "the blob was found damaged; compute the result again: storing it mends it");
+    if (rc == H5STORE_OK && hs_is_packed(&blob->blob.packed))
+        return store_unpack(blob, data, err);
     if (rc == H5STORE_OK && blob->blob.extent.length > 0 && blob->address == NULL)
         rc = hs_extent_map(blob->store->container, blob->blob.extent, &blob->address, err);
     if (rc == H5STORE_E_DAMAGED)
@@ -168,6 +191,7 @@ h5store_blob_close(h5store_blob *blob)
     if (blob->address != NULL)
         hs_os_unmap(blob->address, (size_t)blob->blob.extent.length);
     hs_reader_release_blob(store->container, &blob->blob);
+    free(blob->unpacked);
     free(blob);
     hs_store_let_go(store);
 }

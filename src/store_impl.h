@@ -28,6 +28,7 @@ struct h5store_blob {
     hs_blob blob;
     bool owned_by_item; /* released with its item, pin and all */
     void *address;      /* of the mapping, or NULL */
+    void *unpacked;     /* the bytes of a packed blob once they were asked for, or NULL */
 };
 
 /* Begin and end a call: E_INVALID for NULL, E_FORKED, E_CLOSED. */

@@ -3,6 +3,7 @@
  * The public facade: batches, and reading items.
  */
 #include "batch.h"
+#include "deflate.h"
 #include "h5util.h"
 #include "os.h"
 #include "store_impl.h"
@@ -56,6 +57,22 @@ h5store_batch_put(h5store_batch *batch, const h5store_array *array, h5store_id *
     if (rc < 0)
         return rc;
     rc = hs_batch_put(batch->batch, array, id, err);
+    hs_store_leave(batch->store);
+    return rc;
+}
+
+int
+h5store_batch_compress(h5store_batch *batch, int level, h5store_err *err)
+{
+    int rc = batch_enter(batch, true, "h5store_batch_compress", err);
+
+    if (rc < 0)
+        return rc;
+    if (level < 0 || level > HS_DEFLATE_MOST)
+        rc = hs_fail(err, H5STORE_E_INVALID, 0, "the level of compression is %d; give 0 to %d",
+                     level, HS_DEFLATE_MOST);
+    else
+        hs_batch_compress(batch->batch, level);
     hs_store_leave(batch->store);
     return rc;
 }
@@ -274,9 +291,11 @@ h5store_item_close(h5store_item *item)
     if (item == NULL)
         return;
     store = item->store;
-    for (size_t i = 0; i < item->data.blob_count; i++)
+    for (size_t i = 0; i < item->data.blob_count; i++) {
         if (item->blobs[i].address != NULL)
             hs_os_unmap(item->blobs[i].address, (size_t)item->blobs[i].blob.extent.length);
+        free(item->blobs[i].unpacked);
+    }
     hs_reader_release_item(store->container, &item->data);
     free(item->blobs);
     free(item);

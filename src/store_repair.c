@@ -37,8 +37,8 @@ h5store_salvage(const char *source, h5store *target, const h5store_salvage_optio
     plain.timeout = defaults.timeout;
     if (options == NULL)
         options = &plain;
-    if (rc == H5STORE_OK && (!isfinite(options->timeout) || options->timeout < 0 ||
-                             options->timeout > 1e9))
+    if (rc == H5STORE_OK &&
+        (!isfinite(options->timeout) || options->timeout < 0 || options->timeout > 1e9))
         rc = hs_fail(err, H5STORE_E_INVALID, 0, "the timeout is %g seconds; give 0 to 1e9",
                      options->timeout);
     if (rc == H5STORE_OK)
@@ -47,8 +47,8 @@ h5store_salvage(const char *source, h5store *target, const h5store_salvage_optio
         return rc;
     rc = repair_check_source(source, target, err);
     if (rc == H5STORE_OK)
-        rc = hs_salvage(source, target->container, options, result != NULL ? result : &ignored,
-                        err);
+        rc =
+            hs_salvage(source, target->container, options, result != NULL ? result : &ignored, err);
     hs_store_leave(target);
     return rc;
 }

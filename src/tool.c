@@ -275,7 +275,9 @@ tool_parse(const tool_command *command, int argc, char **argv, tool_args *args)
         args->operand = argv[optind++];
     }
     if (command->operand_needed && args->operand == NULL) {
-        tool_complain("%s needs %s behind the container", command->name, command->operand);
+        tool_complain("%s needs %s %s behind the container", command->name,
+                      strchr("AEIOU", command->operand[0]) != NULL ? "an" : "a",
+                      command->operand);
         return tool_usage(command);
     }
     if (optind < argc) {

@@ -56,11 +56,10 @@ findings_clause_name(enum h5store_clause clause)
 }
 
 void
-tool_findings_begin(tool_findings *findings, const char *verb, tool_out *out,
-                    const tool_args *args)
+tool_findings_begin(tool_findings *findings, const char *verb, tool_out *out, const tool_args *args)
 {
-    *findings = (tool_findings){.verb = verb, .out = out, .args = args,
-                                .interactive = isatty(STDERR_FILENO) == 1};
+    *findings = (tool_findings){
+        .verb = verb, .out = out, .args = args, .interactive = isatty(STDERR_FILENO) == 1};
     findings->redraw_at = findings_now() + FINDINGS_PATIENCE;
     if (args->form != TOOL_HUMAN)
         tool_table_begin(&findings->table, out, args, "findings", findings_columns,

@@ -31,9 +31,8 @@ tool_repair(h5store *target, const tool_args *args, tool_out *out, h5store_err *
 {
     tool_findings run;
     h5store_options defaults;
-    h5store_salvage_options options = {.finding = tool_findings_note,
-                                       .progress = tool_findings_progress,
-                                       .context = &run};
+    h5store_salvage_options options = {
+        .finding = tool_findings_note, .progress = tool_findings_progress, .context = &run};
     h5store_salvaged done = {0};
     int rc;
 

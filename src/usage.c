@@ -172,36 +172,54 @@ usage_write(hs_pager *pager, struct usage_place *place, uint64_t hash, hs_usage_
     return hs_pager_write(pager, place->page + place->slot * SLOT_SIZE, slot, SLOT_SIZE, err);
 }
 
+/* Put a slot into a table in memory, which has room for it. */
+static void
+usage_enter(uint8_t *table, uint64_t pages, const uint8_t *slot)
+{
+    uint64_t hash = hs_get_le64(slot);
+
+    for (uint64_t i = 0; i < pages; i++) {
+        uint8_t *page = table + (hash + i) % pages * HS_PAGE_SIZE;
+
+        for (unsigned place = 0; place < SLOTS_PER_PAGE; place++)
+            if (hs_get_le64(page + place * SLOT_SIZE) == SLOT_EMPTY) {
+                memcpy(page + place * SLOT_SIZE, slot, SLOT_SIZE);
+                return;
+            }
+    }
+}
+
 /* Move the table to one of another length, without the slots that are gone. */
 static int
 usage_move_table(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t length,
                  uint64_t sequence, h5store_err *err)
 {
-    hs_usage grown = *usage;
-    uint8_t page[HS_PAGE_SIZE];
-    int rc = usage_take(pager, space, length, &grown.table, err);
+    HS_CLEANUP(hs_freep) uint8_t *old = malloc((size_t)usage->table.length + 1);
+    HS_CLEANUP(hs_freep) uint8_t *grown = calloc(1, (size_t)length);
+    hs_extent place;
+    uint64_t slots = 0;
+    int rc;
 
-    grown.slots = 0;
-    for (uint64_t at = 0; rc == H5STORE_OK && at < usage->table.length; at += HS_PAGE_SIZE) {
-        rc = hs_pager_read(pager, usage->table.address + at, page, sizeof page, err);
-        for (unsigned i = 0; rc == H5STORE_OK && i < SLOTS_PER_PAGE; i++) {
-            const uint8_t *slot = page + i * SLOT_SIZE;
-            hs_usage_times times = {hs_get_le64(slot + 8), hs_get_le64(slot + 16)};
-            struct usage_place place;
-
-            if (hs_get_le64(slot) <= SLOT_GONE)
-                continue;
-            rc = usage_search(pager, &grown, hs_get_le64(slot), &place, err);
-            if (rc == H5STORE_OK && !place.full && !place.found) {
-                rc = usage_write(pager, &place, hs_get_le64(slot), times, err);
-                grown.slots++;
+    if (old == NULL || grown == NULL)
+        return hs_fail_nomem(err, length, "the table of times");
+    rc = hs_pager_read(pager, usage->table.address, old, (size_t)usage->table.length, err);
+    for (size_t at = 0; at < usage->table.length; at += HS_PAGE_SIZE)
+        for (size_t i = 0; i < SLOTS_PER_PAGE; i++)
+            if (hs_get_le64(old + at + i * SLOT_SIZE) > SLOT_GONE &&
+                slots < length / HS_PAGE_SIZE * SLOTS_PER_PAGE) {
+                usage_enter(grown, length / HS_PAGE_SIZE, old + at + i * SLOT_SIZE);
+                slots++;
             }
-        }
-    }
+    if (rc == H5STORE_OK)
+        rc = usage_take(pager, space, length, &place, err);
+    if (rc == H5STORE_OK)
+        rc = hs_pager_write(pager, place.address, grown, (size_t)length, err);
     if (rc == H5STORE_OK && usage->table.length > 0)
         rc = hs_space_loosen(space, usage->table, sequence, err);
-    if (rc == H5STORE_OK)
-        *usage = grown;
+    if (rc == H5STORE_OK) {
+        usage->table = place;
+        usage->slots = slots;
+    }
     return rc;
 }
 

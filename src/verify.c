@@ -14,6 +14,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Results named for having arrays with errors; of more, the number. */
+#define VERIFY_MOST_AFFECTED 1000u
+
 struct verify_piece {
     hs_extent extent;
     h5store_id id;
@@ -30,6 +33,10 @@ struct verify_state {
     struct verify_piece *pieces;
     size_t count, room;
     uint64_t checked, salt;
+    h5store_id *bad; /* blobs with an error, in order of id; verify_add_bad */
+    size_t bad_count, bad_room;
+    uint64_t affected;
+    bool pages_damaged; /* of those that only we write */
 };
 
 static void verify_find(struct verify_state *v, enum h5store_clause clause, bool is_error,
@@ -67,7 +74,62 @@ verify_add(struct verify_state *v, struct verify_piece piece, h5store_err *err)
     return H5STORE_OK;
 }
 
+/* A blob has an error: the results that have it are named later.  Blobs are walked in order. */
+static int
+verify_add_bad(struct verify_state *v, const h5store_id *id, h5store_err *err)
+{
+    if (v->bad_count > 0 && h5store_id_equal(&v->bad[v->bad_count - 1], id))
+        return H5STORE_OK;
+    if (v->bad_count == v->bad_room) {
+        size_t room = v->bad_room ? v->bad_room * 2 : 64;
+        h5store_id *bad = realloc(v->bad, room * sizeof *bad);
+
+        if (bad == NULL)
+            return hs_fail_nomem(err, room * sizeof *bad, "verifying");
+        v->bad = bad;
+        v->bad_room = room;
+    }
+    v->bad[v->bad_count++] = *id;
+    return H5STORE_OK;
+}
+
+static int
+verify_compare_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(h5store_id));
+}
+
+static bool
+verify_is_bad(const struct verify_state *v, const h5store_id *id)
+{
+    return v->bad_count > 0 &&
+           bsearch(id, v->bad, v->bad_count, sizeof *v->bad, verify_compare_ids) != NULL;
+}
+
 /* ---- 1 and 2: the frame ----------------------------------------------- */
+
+/* In a read scope: the tables of the usage page, and whether the pages that only we write are
+ * sound.  *what: a finding, or NULL. */
+static int
+verify_look_at_usage(struct verify_state *v, const char **what, h5store_err *err)
+{
+    uint8_t page[HS_PAGE_SIZE];
+    hs_usage *usage;
+    int rc = hs_container_usage(v->container, &usage, err);
+
+    if (rc == H5STORE_OK && usage->table.length > 0)
+        rc = verify_add(v, (struct verify_piece){.extent = usage->table}, err);
+    if (rc == H5STORE_OK && usage->misses.length > 0)
+        rc = verify_add(v, (struct verify_piece){.extent = usage->misses}, err);
+    if (rc == H5STORE_OK)
+        rc = hs_pager_read(hs_container_pager(v->container), HS_SPACE_BLOCKS_ADDRESS, page,
+                           sizeof page, err);
+    v->pages_damaged = rc == H5STORE_OK && !hs_space_are_blocks_sound(page);
+    if (v->pages_damaged)
+        *what = "the blocks page is damaged, so that free space of metadata is lost; compact "
+                "the container";
+    return rc;
+}
 
 /* In a read scope: note the space table, look at the root.  *what: a finding, or NULL. */
 static int
@@ -82,12 +144,14 @@ verify_look_at_root(struct verify_state *v, hid_t file, const char **what, h5sto
     v->sequence = hs_container_sequence(v->container);
     v->stated = space->counters;
     v->eoa = space->eoa;
+    *what = NULL;
     rc = verify_add(v, (struct verify_piece){.extent = space->table}, err);
     for (size_t i = 0; rc == H5STORE_OK && i < space->count; i++)
         rc = verify_add(v, (struct verify_piece){.extent = space->slots[i].extent}, err);
-    if (rc < 0)
+    if (rc == H5STORE_OK)
+        rc = verify_look_at_usage(v, what, err);
+    if (rc < 0 || *what != NULL)
         return rc;
-    *what = NULL;
     rc = hs_h5_read_text(file, "format", 64, &format, err);
     if (rc == H5STORE_E_NOMEM)
         return rc;
@@ -126,7 +190,8 @@ verify_frame(struct verify_state *v, h5store_err *err)
     rc = hs_container_verdict(v->container, verify_look_at_root(v, file, &what, err), err);
     hs_container_read_end(v->container);
     if (rc == H5STORE_OK && what != NULL)
-        verify_find(v, H5STORE_V_ROOT, true, "/", "%s", what);
+        verify_find(v, v->pages_damaged ? H5STORE_V_SUPERBLOCK : H5STORE_V_ROOT, true, "/", "%s",
+                    what);
     return rc;
 }
 
@@ -160,12 +225,17 @@ verify_bytes(struct verify_state *v, const h5store_id *id, const char *path, h5s
     }
     if (rc == H5STORE_E_DAMAGED) {
         verify_find(v, H5STORE_V_BLOB_META, true, path, "%s", inner.message);
-        return H5STORE_OK;
+        return verify_add_bad(v, id, err);
     }
     if (rc < 0) {
         if (err != NULL)
             *err = inner;
         return rc;
+    }
+    if (!sum_right || !name_right) {
+        rc = verify_add_bad(v, id, err);
+        if (rc < 0)
+            return rc;
     }
     if (!sum_right)
         verify_find(v, H5STORE_V_BLOB_SUM, true, path,
@@ -191,9 +261,11 @@ verify_blob(struct verify_state *v, const hs_blob *blob, h5store_err *err)
     v->counted.blob_bytes += blob->info.array.nbytes;
     if (blob->info.links == 0)
         verify_find(v, H5STORE_V_ORPHAN, true, path, "nothing refers to it");
-    if (blob->damaged)
+    if (blob->damaged) {
         verify_find(v, H5STORE_V_BLOB_SUM, true, path, "a reader found it damaged");
-    if (blob->extent.length > 0)
+        rc = verify_add_bad(v, &blob->info.id, err);
+    }
+    if (rc == H5STORE_OK && blob->extent.length > 0)
         rc = verify_add(v, (struct verify_piece){blob->extent, blob->info.id, true}, err);
     if (rc == H5STORE_OK && !v->stopped && verify_is_chosen(v, &blob->info.id))
         rc = verify_bytes(v, &blob->info.id, path, err);
@@ -215,7 +287,7 @@ verify_blobs(struct verify_state *v, h5store_err *err)
             hs_blob_path(&walk.blob.info.id, path);
             verify_find(v, H5STORE_V_BLOB_META, true, path, "%s", inner.message);
             v->counted.blobs++;
-            rc = H5STORE_OK;
+            rc = verify_add_bad(v, &walk.blob.info.id, &inner);
         } else if (rc == H5STORE_OK) {
             rc = verify_blob(v, &walk.blob, &inner);
         }
@@ -228,26 +300,48 @@ verify_blobs(struct verify_state *v, h5store_err *err)
 
 /* ---- 7 and 8: items --------------------------------------------------- */
 
-/* In a read scope: a link whose blob /blobs does not have, or SIZE_MAX.  NOMEM. */
+/* What is wrong with an item that the walk understood. */
+struct verify_trouble {
+    size_t stray;       /* a link whose blob /blobs does not have, or SIZE_MAX */
+    size_t bad;         /* the first link to a blob with an error, or SIZE_MAX */
+    char text[13];      /* the beginning of its id */
+    h5store_err damage; /* of the item itself; code 0: none */
+};
+
+/* In a read scope.  NOMEM, IO. */
 static int
-verify_stray_link(hs_container *c, hid_t file, const char *collection, const char *key, size_t *stray,
-                  h5store_err *err)
+verify_look_at_item(struct verify_state *v, hid_t file, const h5store_item_info *info,
+                    struct verify_trouble *found, h5store_err *err)
 {
     HS_CLEANUP(hs_item_release) hs_item item = {0};
     uint64_t address, named;
-    int rc = hs_item_find(file, collection, key, &address, err);
+    int rc = hs_item_find(file, info->collection, info->key, &address, err);
 
-    *stray = SIZE_MAX;
-    if (rc == H5STORE_OK)
-        rc = hs_item_read(c, file, address, false, &item, err);
-    for (size_t i = 0; rc == H5STORE_OK && i < item.link_count; i++) {
-        hs_blob_brief brief;
-
-        rc = hs_blob_brief_of(c, item.links[i], &brief, err);
+    *found = (struct verify_trouble){.stray = SIZE_MAX, .bad = SIZE_MAX};
+    if (rc == H5STORE_OK) {
+        rc = hs_item_read(v->container, file, address, v->options->check != H5STORE_CHECK_NEVER,
+                          &item, &found->damage);
         if (rc == H5STORE_OK)
-            rc = hs_blob_find(file, &brief.id, &named, err);
-        if (rc < 0)
-            *stray = i;
+            found->damage.code = H5STORE_OK;
+        else if (err != NULL)
+            *err = found->damage;
+    }
+    for (size_t i = 0; rc == H5STORE_OK && i < item.link_count; i++) {
+        char text[H5STORE_ID_TEXT_SIZE];
+        hs_blob_brief brief;
+        int link = hs_blob_brief_of(v->container, item.links[i], &brief, err);
+
+        if (link == H5STORE_OK && found->bad == SIZE_MAX && verify_is_bad(v, &brief.id)) {
+            found->bad = i;
+            h5store_id_format(&brief.id, text);
+            snprintf(found->text, sizeof found->text, "%.12s", text);
+        }
+        if (link == H5STORE_OK)
+            link = hs_blob_find(file, &brief.id, &named, err);
+        if (link < 0)
+            found->stray = i;
+        if (link == H5STORE_E_NOMEM || link == H5STORE_E_IO)
+            rc = link;
     }
     return rc == H5STORE_E_NOMEM || rc == H5STORE_E_IO ? rc : H5STORE_OK;
 }
@@ -256,7 +350,7 @@ static int
 verify_item(struct verify_state *v, const h5store_item_info *info, h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
-    size_t stray;
+    struct verify_trouble found;
     hid_t file;
     int rc = hs_item_path(info->collection, info->key, &path, err);
 
@@ -264,7 +358,7 @@ verify_item(struct verify_state *v, const h5store_item_info *info, h5store_err *
         rc = hs_container_read_begin(v->container, &file, err);
     if (rc < 0)
         return rc;
-    rc = verify_stray_link(v->container, file, info->collection, info->key, &stray, err);
+    rc = verify_look_at_item(v, file, info, &found, err);
     rc = hs_container_verdict(v->container, rc, err);
     hs_container_read_end(v->container);
     if (rc < 0)
@@ -272,9 +366,15 @@ verify_item(struct verify_state *v, const h5store_item_info *info, h5store_err *
     v->counted.items++;
     v->counted.links += info->link_count;
     v->counted.linked_bytes += info->linked_bytes;
-    if (stray != SIZE_MAX)
+    if (found.damage.code == H5STORE_E_DAMAGED)
+        verify_find(v, H5STORE_V_ITEM, true, path, "%s", found.damage.message);
+    if (found.stray != SIZE_MAX)
         verify_find(v, H5STORE_V_LINK, true, path, "its link %zu leads to no blob of /blobs",
-                    stray);
+                    found.stray);
+    if (found.bad != SIZE_MAX && v->affected++ < VERIFY_MOST_AFFECTED)
+        verify_find(v, H5STORE_V_ITEM, false, path,
+                    "its array %zu (%s) has an error: it will be computed again", found.bad,
+                    found.text);
     return H5STORE_OK;
 }
 
@@ -305,6 +405,10 @@ verify_items(struct verify_state *v, h5store_err *err)
         }
     }
     hs_item_walk_free(walk);
+    if (v->affected > VERIFY_MOST_AFFECTED && !v->stopped)
+        verify_find(v, H5STORE_V_ITEM, false, "/items",
+                    "%llu more have arrays with errors: they will be computed again",
+                    (unsigned long long)(v->affected - VERIFY_MOST_AFFECTED));
     if (rc < 0 && err != NULL)
         *err = inner;
     return rc < 0 ? rc : H5STORE_OK;
@@ -398,6 +502,7 @@ hs_verify(hs_container *c, const h5store_verify_options *options, uint64_t *erro
     if (rc == H5STORE_OK && !v.stopped)
         rc = verify_whole(&v, err);
     free(v.pieces);
+    free(v.bad);
     if (rc == H5STORE_OK)
         *errors = v.errors;
     return rc;

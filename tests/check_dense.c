@@ -355,9 +355,9 @@ START_TEST(who_listens_may_end_it)
     unsigned calls = 0;
 
     make(40, 0);
-    ck_assert_int_eq(hs_dense_links(&pager, group.heap, group.name_index, NULL, 0, refuse, &calls,
-                                    &err),
-                     H5STORE_E_INVALID);
+    ck_assert_int_eq(
+        hs_dense_links(&pager, group.heap, group.name_index, NULL, 0, refuse, &calls, &err),
+        H5STORE_E_INVALID);
     ck_assert_uint_eq(calls, 1);
 }
 END_TEST

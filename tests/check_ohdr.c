@@ -8,6 +8,7 @@
 #include "os.h"
 #include "support/container.h"
 #include "support/fixture.h"
+#include "support/zoo.h"
 #include "vfd_compat.h"
 #include <stdio.h>
 #include <unistd.h>
@@ -42,161 +43,12 @@ teardown(void)
     box_teardown();
 }
 
-/* ---- a container with all kinds of objects ---------------------------------------- */
-
-static h5store_id
-put(h5store_batch *batch, h5store_array array, unsigned seed)
-{
-    unsigned char *data = malloc(array.nbytes + 1);
-    h5store_id id;
-
-    fixture_fill(data, array.nbytes, seed);
-    array.data = data;
-    BOX_OK(h5store_batch_put(batch, &array, &id, &box_err));
-    free(data);
-    return id;
-}
-
-/* A description of a record with so many fields, which takes a continuation block. */
-static const char *
-record(int fields)
-{
-    static char text[8192];
-    size_t used = (size_t)snprintf(text, sizeof text, "[");
-
-    for (int i = 0; i < fields; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, "('field%d', '<f8'), ", i);
-    snprintf(text + used, sizeof text - used, "]");
-    return text;
-}
-
-static void
-set(h5store_batch *batch, const char *key, const h5store_id *ids, size_t count, size_t output,
-    size_t metadata)
-{
-    char *bytes = malloc(output + 1), *text = malloc(metadata + 1);
-    h5store_item_spec spec = {"module/function", key, bytes, output, text, ids, count};
-
-    fixture_fill(bytes, output, 7);
-    memset(text, 'm', metadata);
-    text[metadata] = '\0';
-    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
-    free(bytes);
-    free(text);
-}
-
-static void
-make_container(void)
-{
-    h5store *store = box_open(H5STORE_CREATE);
-    h5store_batch *batch = box_begin(store);
-    h5store_id ids[40];
-    char key[32];
-    int n = 0;
-
-    ids[n++] = put(batch, (h5store_array){.dtype = "'<f8'", .nbytes = 8}, 1); /* a scalar */
-    ids[n++] = put(batch, (h5store_array){.dtype = "'|u1'", .rank = 1}, 2);   /* empty */
-    ids[n++] = put(batch, (h5store_array){.dtype = "'|u1'", .rank = 1, .shape = {512},
-                                          .nbytes = 512}, 3);
-    ids[n++] = put(batch, (h5store_array){.dtype = "'|u1'", .rank = 1, .shape = {513},
-                                          .nbytes = 513}, 4);
-    ids[n++] = put(batch, (h5store_array){.dtype = "'<i4'", .rank = 3, .shape = {3, 40, 50},
-                                          .order = H5STORE_ORDER_F, .nbytes = 24000}, 5);
-    ids[n++] = put(batch, (h5store_array){.dtype = "'<f8'", .rank = 2, .shape = {1000, 700},
-                                          .nbytes = 5600000}, 6); /* many chunks */
-    ids[n++] = put(batch, (h5store_array){.dtype = record(60), .rank = 1, .shape = {30},
-                                          .nbytes = 14400}, 8);
-    ids[n++] = put(batch, (h5store_array){.dtype = "'|S0'", .rank = 1, .shape = {5}}, 9);
-    while (n < 40) {
-        ids[n] = put(batch, (h5store_array){.dtype = "'|u1'", .rank = 1, .shape = {600},
-                                            .nbytes = 600}, 20u + (unsigned)n);
-        n++;
-    }
-    set(batch, "aa-small", ids, 8, 100, 50);
-    set(batch, "aa-none", NULL, 0, 0, 2);
-    set(batch, "aa-links", ids, 40, 10, 10); /* more than the header of a group holds */
-    set(batch, "aa-large", ids, 1, 60000, 45000);
-    set(batch, "aa-limit", ids, 9, 32000, 32000);
-    for (int i = 0; i < 60; i++) { /* a group whose links are dense */
-        snprintf(key, sizeof key, "bb%d", i);
-        set(batch, key, ids + i % 30, (size_t)i % 10, (size_t)i * 20, (size_t)i * 10 + 2);
-    }
-    BOX_OK(h5store_batch_set_source(batch, "module/function", "def function(): pass", &box_err));
-    BOX_OK(h5store_batch_commit(batch, &box_err));
-    for (size_t size = 10; size < 20000; size += size / 3) { /* headers that grow */
-        batch = box_begin(store);
-        set(batch, "bb1", ids, 3, size, size);
-        BOX_OK(h5store_batch_commit(batch, &box_err));
-    }
-    for (size_t size = 10; size < 3000; size += 7) {
-        char *text = malloc(size + 1);
-
-        memset(text, 'x', size);
-        text[size] = '\0';
-        batch = box_begin(store);
-        BOX_OK(h5store_batch_set_metadata(batch, "module/function", "bb2", text, &box_err));
-        BOX_OK(h5store_batch_commit(batch, &box_err));
-        free(text);
-    }
-    box_close(store);
-}
-
-/* What the library does not write, but another program may. */
-static const char *
-make_foreign(void)
-{
-    const char *path = fixture_path("foreign.h5");
-    hid_t fapl = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_GROUP_CREATE), file, group;
-    hid_t chunks = H5Pcreate(H5P_DATASET_CREATE), space;
-    hsize_t dims[2] = {30, 40}, most[2] = {H5S_UNLIMITED, 40}, chunk[2] = {10, 10};
-    uint64_t value = 77;
-
-    ck_assert_int_ge(H5Pset_libver_bounds(fapl, H5F_LIBVER_V110, H5F_LIBVER_V110), 0);
-    file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
-    ck_assert_int_ge(file, 0);
-    H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
-    H5Pset_attr_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
-    H5Pset_attr_phase_change(creation, 5, 3);
-    group = H5Gcreate2(file, "ordered", H5P_DEFAULT, creation, H5P_DEFAULT);
-    ck_assert_int_ge(H5Lcreate_soft("/ordered", group, "soft", H5P_DEFAULT, H5P_DEFAULT), 0);
-    H5Gclose(H5Gcreate2(group, "inner", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
-    for (int i = 0; i < 12; i++) {
-        char name[16];
-
-        snprintf(name, sizeof name, "number%d", i);
-        if (i < 4)
-            ck_assert_int_eq(hs_h5_write_u64(group, name, &value, 1, true, &err), H5STORE_OK);
-        ck_assert_int_eq(hs_h5_write_u64(file, name, &value, 1, i > 5, &err), H5STORE_OK);
-    }
-    H5Gclose(group);
-    space = H5Screate_simple(2, dims, NULL);
-    H5Dclose(H5Dcreate2(file, "contiguous", H5T_NATIVE_INT, space, H5P_DEFAULT, H5P_DEFAULT,
-                        H5P_DEFAULT));
-    H5Pset_chunk(chunks, 2, chunk);
-    H5Dclose(H5Dcreate2(file, "fixed-array", H5T_NATIVE_INT, space, H5P_DEFAULT, chunks,
-                        H5P_DEFAULT));
-    H5Pset_shuffle(chunks);
-    H5Dclose(H5Dcreate2(file, "filtered", H5T_NATIVE_INT, space, H5P_DEFAULT, chunks,
-                        H5P_DEFAULT));
-    H5Sclose(space);
-    space = H5Screate_simple(2, dims, most);
-    H5Dclose(H5Dcreate2(file, "unlimited", H5T_NATIVE_INT, space, H5P_DEFAULT, chunks,
-                        H5P_DEFAULT));
-    H5Sclose(space);
-    H5Pclose(chunks);
-    H5Pclose(creation);
-    ck_assert_int_ge(H5Fclose(file), 0);
-    H5Pclose(fapl);
-    return path;
-}
-
 /* ---- the oracle ------------------------------------------------------------------- */
 
 struct tour {
     hid_t file;
     uint64_t seen[400]; /* addresses of the objects */
-    unsigned objects, groups, dense, continued, attributes, links, compact, contiguous, implicit,
-        other, bytes;
+    unsigned objects, groups, dense, continued, attributes, links, compact, contiguous, implicit, indexed, other, bytes;
 };
 
 static uint64_t
@@ -299,6 +151,23 @@ compare_dataset(struct tour *tour, hid_t dataset, const hs_ohdr *header)
         ck_assert_int_ge(H5Dget_chunk_info_by_coord(dataset, origin, &mask, &address, &size), 0);
         ck_assert_uint_eq(header->data_address, address);
         ck_assert_uint_eq(header->chunk_size, size);
+        ck_assert_uint_ne(header->layout_place, 0);
+        break;
+    case HS_OHDR_FIXED_ARRAY:
+        tour->indexed++;
+        ck_assert_int_eq(H5Pget_chunk(creation, H5S_MAX_RANK, chunk), header->rank);
+        for (int i = 0; i < header->rank; i++)
+            ck_assert_uint_eq(header->chunk_dims[i], chunk[i]);
+        ck_assert_int_eq(header->filter_count, H5Pget_nfilters(creation));
+        for (int i = 0; i < header->filter_count; i++) {
+            unsigned flags, value = 0;
+            size_t values = 1;
+
+            ck_assert_int_eq((int)header->filters[i].id,
+                             H5Pget_filter2(creation, (unsigned)i, &flags, &values, &value, 0, NULL,
+                                            NULL));
+            ck_assert_uint_eq(header->filters[i].value, value);
+        }
         ck_assert_uint_ne(header->layout_place, 0);
         break;
     default:
@@ -419,7 +288,7 @@ START_TEST(objects_are_as_hdf5_says)
 {
     struct tour tour;
 
-    make_container();
+    zoo_make();
     tour = compare(box_path());
     ck_assert_uint_gt(tour.objects, 120);
     ck_assert_uint_ge(tour.dense, 2);
@@ -429,19 +298,21 @@ START_TEST(objects_are_as_hdf5_says)
     ck_assert_uint_ge(tour.compact, 4);
     ck_assert_uint_ge(tour.contiguous, 2);
     ck_assert_uint_ge(tour.implicit, 30);
+    ck_assert_uint_eq(tour.indexed, 1);
     ck_assert_uint_eq(tour.other, 0);
 }
 END_TEST
 
 START_TEST(foreign_objects_are_as_hdf5_says)
 {
-    struct tour tour = compare(make_foreign());
+    struct tour tour = compare(zoo_make_foreign());
 
     ck_assert_uint_eq(tour.objects, 7);
     ck_assert_uint_eq(tour.groups, 3);
     ck_assert_uint_eq(tour.attributes, 4); /* those of the root are dense */
     ck_assert_uint_eq(tour.contiguous, 1);
-    ck_assert_uint_eq(tour.other, 3);
+    ck_assert_uint_eq(tour.indexed, 2);
+    ck_assert_uint_eq(tour.other, 1);
 }
 END_TEST
 
@@ -459,7 +330,7 @@ START_TEST(every_flipped_byte_is_noticed)
     unsigned flipped = 0, headers = 0;
     struct tour tour;
 
-    make_container();
+    zoo_make();
     tour = compare(box_path());
     for (unsigned n = 0; n < tour.objects; n += 9) {
         hs_ohdr header;
@@ -517,7 +388,7 @@ START_TEST(nonsense_with_a_right_checksum_is_survived)
     uint64_t state = 1, sum = 0;
     struct tour tour;
 
-    make_container();
+    zoo_make();
     tour = compare(box_path());
     for (unsigned n = 0; n < 30000; n++) {
         uint64_t address = tour.seen[fixture_random(&state) % tour.objects];
@@ -578,7 +449,7 @@ END_TEST
 
 START_TEST(attributes_are_found_by_name)
 {
-    const char *path = make_foreign();
+    const char *path = zoo_make_foreign();
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     hid_t group = H5Gopen2(file, "/ordered", H5P_DEFAULT);
     uint64_t list[2] = {1, 2}, value = 0, address = address_of(group);

@@ -52,6 +52,7 @@ struct heard {
     unsigned clauses[H5STORE_V_TOTALS + 1]; /* errors by clause */
     unsigned errors, remarks, calls, stop_after;
     char object[256]; /* of the first error */
+    char named[2048]; /* objects of the remarks */
     uint64_t done, total, progress_calls;
     h5store *commit_to;
 };
@@ -70,7 +71,10 @@ hear(const h5store_finding *finding, void *context)
             snprintf(heard->object, sizeof heard->object, "%s", finding->object);
         heard->clauses[finding->clause]++;
     } else {
+        size_t used = strlen(heard->named);
+
         heard->remarks++;
+        snprintf(heard->named + used, sizeof heard->named - used, "%s\n", finding->object);
     }
     return heard->stop_after != 0 && heard->calls >= heard->stop_after;
 }
@@ -305,6 +309,59 @@ START_TEST(wrong_totals_are_found)
 }
 END_TEST
 
+/* ---- what an error costs ------------------------------------------------------------------ */
+
+/* Results that have a damaged array are named, and no others. */
+START_TEST(affected_results_are_named)
+{
+    h5store *store = box_open(0);
+    h5store_batch *batch = box_begin(store);
+    h5store_id ids[3];
+    struct heard heard;
+    uint64_t shared;
+
+    for (unsigned i = 0; i < 3; i++)
+        ids[i] = box_put_in(batch, 20000, 50 + i, H5STORE_OK);
+    box_set_in(batch, "m/f", "aa-one", ids, 2);
+    box_set_in(batch, "m/f", "bb-two", ids + 1, 2);
+    box_set_in(batch, "m/g", "cc-none", ids + 2, 1);
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    shared = box_offset(store, &ids[1]);
+    box_close(store);
+    box_flip(box_path(), shared + 5);
+    heard = verify(H5STORE_CHECK_FULL, 1, 0);
+    ck_assert_uint_eq(heard.clauses[H5STORE_V_BLOB_NAME], 1);
+    ck_assert_str_eq(heard.named, "/items/m/f/#aa/aa-one\n/items/m/f/#bb/bb-two\n");
+    heard = verify(H5STORE_CHECK_NEVER, 1, 0);
+    ck_assert_uint_eq(heard.calls, 0);
+}
+END_TEST
+
+/* An output that is a dataset of its own has a checksum, too. */
+START_TEST(wrong_bytes_of_an_output_are_found)
+{
+    static char output[50000];
+    h5store *store = box_open(0);
+    h5store_batch *batch = box_begin(store);
+    h5store_item_spec spec = {"m/f", "large", output, sizeof output, "{}", NULL, 0};
+    hid_t file, dataset;
+    haddr_t address;
+
+    memset(output, 'o', sizeof output);
+    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    box_close(store);
+    file = open_stock();
+    dataset = H5Dopen2(file, "/items/m/f/#la/large/output", H5P_DEFAULT);
+    address = H5Dget_offset(dataset);
+    H5Dclose(dataset);
+    H5Fclose(file);
+    ck_assert_uint_ne(address, HADDR_UNDEF);
+    box_flip(box_path(), address + 40000);
+    expect(H5STORE_V_ITEM, "/items/m/f/#la/large");
+}
+END_TEST
+
 /* ---- the check itself ---------------------------------------------------------------------- */
 
 START_TEST(sound_container_has_no_finding)
@@ -382,6 +439,8 @@ verify_suite(void)
     tcase_add_test(clauses, link_to_no_blob_is_found);
     tcase_add_test(clauses, overlap_is_found);
     tcase_add_loop_test(clauses, wrong_totals_are_found, 0, 5);
+    tcase_add_test(clauses, affected_results_are_named);
+    tcase_add_test(clauses, wrong_bytes_of_an_output_are_found);
     tcase_add_checked_fixture(check, setup, box_teardown);
     tcase_set_timeout(check, 60);
     tcase_add_test(check, sound_container_has_no_finding);

@@ -100,6 +100,19 @@ batch_put(BatchObject *self, PyObject *args)
     return id_to_text(&id);
 }
 
+static PyObject *
+batch_compress(BatchObject *self, PyObject *args)
+{
+    h5store_err err;
+    int level, rc;
+
+    if (!PyArg_ParseTuple(args, "i", &level) || batch_claim(self) < 0)
+        return NULL;
+    rc = h5store_batch_compress(self->batch, level, &err);
+    self->busy = 0;
+    return batch_result(self, rc, &err);
+}
+
 /* A list of names as an array of ids, to be released with PyMem_Free. */
 static h5store_id *
 batch_parse_links(PyObject *links, Py_ssize_t *count)
@@ -282,6 +295,8 @@ batch_abort(BatchObject *self, PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef batch_methods[] = {
     {"put", (PyCFunction)batch_put, METH_VARARGS, "put(array, dtype) -> id"},
+    {"compress", (PyCFunction)batch_compress, METH_VARARGS,
+     "compress(level): arrays put from now on; 0: no more"},
     {"set_item", (PyCFunction)batch_set_item, METH_VARARGS,
      "set_item(collection, key, output, metadata, links)"},
     {"set_metadata", (PyCFunction)batch_set_metadata, METH_VARARGS,

@@ -17,7 +17,7 @@ static PyStructSequence_Field blob_info_fields[] = {
     {"shape", "tuple of int"},
     {"nbytes", "bytes of the array"},
     {"links", "references from items"},
-    {"offset", "of the bytes in the container file; 0 if kept inline"},
+    {"offset", "of the bytes in the container file; 0 if kept inline or compressed"},
     {"stored_bytes", "bytes set aside in the file"},
     {"damage", "None, or what is wrong with it"},
     {NULL, NULL},

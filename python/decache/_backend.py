@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from joblib._store_backends import CacheItemInfo, StoreBackendBase, StoreBackendMixin
 from joblib.logger import format_time
 
-from . import _arrays, _h5store, _limits, _names, _pickler, _shared, _unpickler
+from . import _arrays, _h5store, _limits, _names, _pending, _pickler, _shared, _unpickler
 from ._location import prepare
 from ._options import Options
 from ._pending import Pending, commit_abandoned
@@ -41,12 +41,17 @@ CONTAINER_NAME = "blobs.h5"
 _UNKNOWN_METADATA = {"duration": 0.0, "input_args": {}, "time": 0.0}
 
 
+#: Bytes of an array that may stay pinned between a question and the next.
+_SMALL = 4 << 20
+
+
 class _ThreadState(threading.local):
     """What a thread has in hand between two calls of the backend."""
 
     pending: Pending | None = None
     kept: tuple[tuple[str, ...], Callable[[], Any]] | None = None
-    contained: tuple[tuple[str, ...], str] | None = None  # a call and its metadata
+    #: A call, its metadata, and the result as it was looked up, if that is small.
+    contained: tuple[tuple[str, ...], str, _h5store.Item | None] | None = None
     missed: tuple[tuple[str, ...], str] | None = None  # a call, and why it was not there
 
 
@@ -118,7 +123,9 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             return
         with self._telling(f"The result of {_call(call_id)} is not cached"):
             names = _names.split_call(call_id)
-            self._thread.pending = Pending(self._shared, tuple(call_id), names, pickled)
+            self._thread.pending = Pending(
+                self._shared, tuple(call_id), names, pickled, self._options.compress
+            )
 
     def store_metadata(self, call_id: Sequence[str], metadata: dict[str, Any]) -> None:
         """Commit the result just dumped, or change the metadata of a stored one."""
@@ -173,8 +180,9 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         state.kept = state.contained = None
         if pending is not None:
             self._commit(pending)
-        with self._telling("A result of a thread that has ended is not cached"):
-            commit_abandoned()
+        if _pending.waiting():
+            with self._telling("A result of a thread that has ended is not cached"):
+                commit_abandoned()
 
     def _change(self, change: Callable[[_h5store.Batch], None]) -> None:
         """Commit one change."""
@@ -228,9 +236,11 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             print(f"{text}..." if verbose < 10 else f"{text} from {self._show(call_id)}")
 
         kept = self._kept_item(call_id)
+        contained = self._thread.contained
+        found = contained[2] if contained and contained[0] == tuple(call_id) else None
         self._settle()
         try:
-            return self._shared.run(lambda handle: self._load(handle, call_id))
+            return self._shared.run(lambda handle: self._load(handle, call_id, found))
         except Exception as error:
             item = kept() if kept is not None else None
             if item is not None:
@@ -243,9 +253,11 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             warn(self._loading_failed(call_id, error))
             raise KeyError(f"{self._show(call_id)} cannot be read: {error}") from error
 
-    def _load(self, handle: _arrays.Handle, call_id: Sequence[str]) -> Any:
+    def _load(
+        self, handle: _arrays.Handle, call_id: Sequence[str], found: _h5store.Item | None
+    ) -> Any:
         names = _names.split_call(call_id)
-        item = handle.raw.item(*names)
+        item = handle.raw.item(*names) if found is None else found
         check, mode = self._options.verify, self.mmap_mode
         if mode is None:
             result = _unpickler.load(item, check, lambda blob: _arrays.read(blob, check))
@@ -282,11 +294,11 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         with self._telling(f"The cache is not asked for {_call(call_id)}"):
             names = _names.split_call(call_id)
             try:
-                text = self._shared.run(lambda handle: handle.raw.get_metadata(*names))
+                text, item = self._shared.run(lambda handle: _look(handle, names))
             except _h5store.NotFoundError:
                 self._thread.missed = tuple(call_id), self._why_missing(names)
                 return False
-            self._thread.contained = (tuple(call_id), text)
+            self._thread.contained = (tuple(call_id), text, item)
             return True
         return False
 
@@ -453,6 +465,23 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             yield
         except Exception as error:
             warn(f"{what}: {_sentence(error)}")
+
+
+def _look(handle: _arrays.Handle, names: tuple[str, str]) -> tuple[str, _h5store.Item | None]:
+    """Return the metadata of a result, and the result itself if it is small.
+
+    joblib asks for the one and loads the other right after. Large results are looked up again:
+    looking up pins their arrays, and a thread may ask whether there is a result and never load
+    it, nor ask for anything else.
+    """
+    try:
+        item = handle.raw.item(*names)
+    except _h5store.DamagedError:
+        return handle.raw.get_metadata(*names), None
+    small = item.link_count < 4 and all(
+        item.blob(link).info.nbytes <= _SMALL for link in range(item.link_count)
+    )
+    return item.metadata, item if small else None
 
 
 def _call(call_id: Sequence[str]) -> str:

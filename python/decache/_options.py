@@ -38,8 +38,12 @@ class Options:
         What a load checks: a fast checksum, the SHA-256, or nothing.
     threads : int
         For hashing, reading and writing one array; 0: by the CPUs, 8 at most.
-    compress : object
-        Accepted for joblib's sake; has no effect.
+    compress : int
+        0, or the level, 1 to 9, at which arrays are deflated that get smaller by it. Given in
+        any form that joblib knows, see `compression_level`; as ``Memory(compress=...)``, since
+        joblib itself refuses ``backend_options={"compress": ...}``.
+    level : int, optional
+        The same, 0 to 9, whatever `compress` says.
     bytes_limit : int or str, items_limit : int, age_limit : seconds or timedelta
         Kept after results are stored, now and then, by removing those that were not used for
         longest; never the one just stored. "50G" and the like are sizes. Default: no limit.
@@ -53,7 +57,8 @@ class Options:
     timeout: float = 30.0
     verify: str = "fast"
     threads: int = 0
-    compress: Any = False
+    compress: int = 0
+    level: int | None = None
     bytes_limit: int | None = None
     items_limit: int | None = None
     age_limit: float | None = None
@@ -82,7 +87,65 @@ class Options:
         for name, check in _CHECKS.items():
             if name in values:
                 values[name] = check(name, values[name])
+        if values.get("level") is not None:
+            values["compress"] = values["level"]
         return cls(**values)
+
+
+#: What joblib calls its methods, and the level that each of them stands for. None: any.
+_METHODS = {"deflate": None, "zlib": None, "gzip": None, "lz4": 1, "bz2": 9, "lzma": 9, "xz": 9}
+
+
+def compression_level(value: Any) -> int:
+    """Return the level of deflate that comes next to what joblib is told as ``compress``.
+
+    ==============================  =====================================================
+    ``compress``                    level
+    ==============================  =====================================================
+    False, None, 0                  0: not compressed
+    True                            1
+    1 ... 9                         the same
+    "zlib", "gzip", "deflate"       1; with a level, as in ``("zlib", 3)``, that one
+    "lz4"                           1, whatever its level: it is the fast one
+    "bz2", "lzma", "xz"             9, whatever their level: they are the small ones
+    ==============================  =====================================================
+
+    Raises
+    ------
+    ValueError
+        No such method or level.
+    TypeError
+        Something else.
+    """
+    method, level = value, None
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2 or not isinstance(value[0], str):
+            raise TypeError(f"compress must be a pair of method and level, not {value!r}")
+        method, level = value
+    if method is None or isinstance(method, bool):
+        return int(bool(method))
+    if not isinstance(method, str):
+        return _level("compress", method)
+    if method not in _METHODS:
+        names = ", ".join(map(repr, _METHODS))
+        raise ValueError(f"compress must name one of {names}, not {method!r}")
+    level = 1 if level is None else _level("compress", level)
+    return level if _METHODS[method] is None else _METHODS[method]
+
+
+def _level(name: str, value: Any) -> int:
+    level = _whole_number(name, value)
+    if level > 9:
+        raise ValueError(f"backend option {name!r} must be at most 9, but is {value!r}")
+    return level
+
+
+def _optional_level(name: str, value: Any) -> int | None:
+    return None if value is None else _level(name, value)
+
+
+def _compress(name: str, value: Any) -> int:
+    return compression_level(value)
 
 
 def _whole_number(name: str, value: Any) -> int:
@@ -150,6 +213,8 @@ _CHECKS = {
     "timeout": _timeout,
     "verify": _one_of("fast", "full", "never"),
     "threads": _threads,
+    "compress": _compress,
+    "level": _optional_level,
     "bytes_limit": _size,
     "items_limit": _count,
     "age_limit": _age,

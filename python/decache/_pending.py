@@ -24,6 +24,8 @@ class Pending:
     names : tuple of str
         Collection and key.
     pickled : _pickler.Pickled
+    level : int
+        At which its arrays are deflated; 0: not at all.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class Pending:
         call_id: tuple[str, ...],
         names: tuple[str, str],
         pickled: _pickler.Pickled,
+        level: int = 0,
     ) -> None:
         self.call_id = call_id
         self._shared = shared
         self._names = names
         self._pickled = pickled
+        self._level = level
         self._metadata = json.dumps({"time": time.time()})
         self._thread = threading.current_thread()
         self._pid = os.getpid()
@@ -73,6 +77,7 @@ class Pending:
 
     def _write(self, handle: _arrays.Handle) -> _h5store.Batch:
         batch = handle.raw.batch()
+        batch.compress(self._level)
         put_result(batch, self._names, self._pickled, self._metadata)
         return batch
 
@@ -107,6 +112,11 @@ def put_result(
 
 #: Strong references: a thread's own are gone with it.
 _waiting: set[Pending] = set()
+
+
+def waiting() -> bool:
+    """Does any result of this process wait for its commit?"""
+    return bool(_waiting)
 
 
 def commit_abandoned() -> None:

@@ -233,7 +233,7 @@ def _pickles_as(cls: type, base: type) -> bool:
 def _permuted(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...] | None]:
     """Return an array with its axes such that it lies in one piece, and how to undo it.
 
-    An array for which there is no such order is returned as it is; it is copied when stored.
+    An array for which there is no such order is returned as it is.
     """
     order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
     turned = array.transpose(order)

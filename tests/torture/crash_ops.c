@@ -220,6 +220,40 @@ op_reuse(h5store *store, h5store_err *err)
     return rc < 0 ? rc : op_put(store, 500, 8192, err);
 }
 
+/* The metadata is made anew, and arrays move into the holes before them. */
+static int
+op_compact(h5store *store, h5store_err *err)
+{
+    h5store_compaction done;
+    int rc = op_remove_crowd(store, err);
+
+    if (rc < 0)
+        return rc;
+    crash_point(store);
+    return h5store_compact(store, NULL, NULL, &done, err);
+}
+
+static int
+op_compact_at_once(h5store *store, h5store_err *err)
+{
+    h5store_compaction done;
+
+    return h5store_compact(store, NULL, NULL, &done, err);
+}
+
+/* What is noted in memory is written by itself. */
+static int
+op_note(h5store *store, h5store_err *err)
+{
+    h5store_miss misses[H5STORE_MAX_MISSES];
+    size_t count;
+    int rc = h5store_note(store, H5STORE_NOTE_HIT, "module/f", "first", NULL, err);
+
+    if (rc == 0)
+        rc = h5store_note(store, H5STORE_NOTE_MISS, "module/f", "none", "why", err);
+    return rc < 0 ? rc : h5store_get_misses(store, misses, &count, err);
+}
+
 /* A put finds its array, a removal takes it away before the commit. */
 static int
 op_resurrect(h5store *store, h5store_err *err)
@@ -312,6 +346,9 @@ const crash_op crash_ops[] = {
     {"reserve, flush, give up", BASE_CLOSED, false, false, op_reserve_flush, NULL},
     {"discard, flush, put", BASE_CLOSED, false, false, op_reuse, NULL},
     {"found, removed, put back", BASE_CLOSED, false, false, op_resurrect, NULL},
+    {"compact", BASE_CROWDED, false, false, op_compact, NULL},
+    {"compact, log left behind", BASE_LEFT, false, false, op_compact_at_once, NULL},
+    {"note", BASE_CLOSED, false, false, op_note, NULL},
     {"mend", BASE_DAMAGED, false, false, op_mend, NULL},
     {"open and close", BASE_CLOSED, true, false, NULL, op_open_close},
     {"recover a log", BASE_LEFT, true, false, NULL, op_open_close},
