@@ -282,6 +282,21 @@ container_catch_up(hs_container *c, h5store_err *err)
 
 /* ---- the HDF5 handle -------------------------------------------------- */
 
+/* HDF5 writes the superblock when it closes a file, with the root group that this handle knows:
+ * that must not get into a transaction, since another process may have made a new tree. */
+void
+container_close_stale(hs_container *c)
+{
+    bool in_transaction = c->pager.in_transaction;
+
+    if (c->file < 0)
+        return;
+    c->pager.in_transaction = false;
+    (void)H5Fclose(c->file);
+    c->pager.in_transaction = in_transaction;
+    c->file = H5I_INVALID_HID;
+}
+
 /* Library mutex held.  The handle agrees with the pages afterwards. */
 static int
 container_need_handle(hs_container *c, h5store_err *err)
@@ -291,8 +306,7 @@ container_need_handle(hs_container *c, h5store_err *err)
 
     if (c->file >= 0 && !c->handle_stale)
         return H5STORE_OK;
-    if (c->file >= 0)
-        (void)H5Fclose(c->file);
+    container_close_stale(c);
     rc = hs_vfd_access_list(&c->host, &fapl, err);
     if (rc < 0)
         return rc;

@@ -92,6 +92,7 @@ void container_leave(hs_container *c);
 int container_catch_up(hs_container *c, h5store_err *err); /* WRITE, or READ shared held */
 int container_sync_log(hs_container *c, h5store_err *err); /* with or without the mutex */
 void container_drop_handle(hs_container *c);               /* takes the library mutex */
+void container_close_stale(hs_container *c);               /* library mutex held */
 
 /* container_open.c */
 int container_create_tree(hs_container *c, hid_t *file, h5store_err *err); /* in a transaction */

@@ -29,8 +29,7 @@ hs_container_rebuild_begin(hs_container *c, hid_t *old, hid_t *fresh, h5store_er
 
     if (rc < 0)
         return rc;
-    (void)H5Fclose(c->file);
-    c->file = H5I_INVALID_HID;
+    container_close_stale(c);
     c->old_host = (hs_vfd_host){.pager = &c->pager, .space = &c->space};
     rc = hs_vfd_access_list(&c->old_host, &fapl, err);
     if (rc == H5STORE_OK) {

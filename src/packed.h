@@ -82,8 +82,9 @@ typedef struct hs_packed_file {
 
 hs_packed_file hs_packed_file_of(const hs_container *container);
 
-/* Would packing pay?  Tries some kilobytes here and there.  NOMEM. */
-int hs_packed_try(const hs_packed *packed, const hs_source *source, bool *pays, h5store_err *err);
+/* Would packing pay, and is it worth while to shuffle?  Tries some kilobytes here and there.
+ * NOMEM. */
+int hs_packed_try(hs_packed *packed, const hs_source *source, bool *pays, h5store_err *err);
 
 /*
  * Pack an array into an extent by several threads.  *fits: it did; otherwise nothing of what

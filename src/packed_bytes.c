@@ -56,25 +56,44 @@ packed_step(uint64_t chunks, int threads)
 
 /* ---- packing ---------------------------------------------------------- */
 
+/* Bytes that are left of the samples, with items of so many bytes shuffled. */
+static uint64_t
+packed_sample(const hs_source *source, size_t size, uint64_t span, size_t item,
+              struct packed_memory *memory)
+{
+    uint64_t total = 0;
+
+    for (uint64_t i = 0; i < 3; i++) {
+        const uint8_t *bytes = hs_source_bytes(source, i * span, size, memory->plain);
+        size_t length = hs_deflate(memory->deflater, bytes, size, item, memory->packed, size);
+
+        total += length > 0 ? length : size;
+    }
+    return total;
+}
+
 int
-hs_packed_try(const hs_packed *packed, const hs_source *source, bool *pays, h5store_err *err)
+hs_packed_try(hs_packed *packed, const hs_source *source, bool *pays, h5store_err *err)
 {
     HS_CLEANUP(packed_release_memory) struct packed_memory memory = {0};
-    uint64_t items = source->nbytes / packed->item, piece = hs_max(1, PACKED_SAMPLE / packed->item);
-    size_t size = (size_t)(hs_min(items, piece) * packed->item);
-    uint64_t span = (source->nbytes - size) / 2 / packed->item * packed->item, total = 0;
+    size_t item = packed->item;
+    uint64_t items = source->nbytes / item, piece = hs_max(1, PACKED_SAMPLE / item);
+    size_t size = (size_t)(hs_min(items, piece) * item);
+    uint64_t span = (source->nbytes - size) / 2 / item * item, least, shuffled;
     int rc = packed_take_memory(&memory, size, packed->level, err);
 
     if (rc < 0)
         return rc;
-    for (uint64_t i = 0; i < 3; i++) {
-        const uint8_t *bytes = hs_source_bytes(source, i * span, size, memory.plain);
-        size_t length =
-            hs_deflate(memory.deflater, bytes, size, packed->item, memory.packed, size);
-
-        total += length > 0 ? length : size;
+    packed->item = 1;
+    least = packed_sample(source, size, span, 1, &memory);
+    if (item > 1) {
+        shuffled = packed_sample(source, size, span, item, &memory);
+        if (shuffled < least / 10 * 9) {
+            packed->item = item;
+            least = shuffled;
+        }
     }
-    *pays = total < 3 * (uint64_t)size / 10 * 9;
+    *pays = least < 3 * (uint64_t)size / 10 * 9;
     return H5STORE_OK;
 }
 

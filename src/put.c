@@ -172,17 +172,15 @@ put_look(hs_container *c, hs_put *put, bool *found, h5store_err *err)
     return H5STORE_OK;
 }
 
-/* The bytes had this name when they were written. */
 static int
-put_compare(hs_container *c, const hs_put *put, const h5store_id *id, h5store_err *err)
+put_fail_changed(const hs_container *c, h5store_err *err)
 {
-    if (h5store_id_equal(id, &put->id))
-        return H5STORE_OK;
     return hs_fail(err, H5STORE_E_INVALID, 0,
                    "the array was changed while it was being stored in '%s'; let other threads "
                    "change it before or after", hs_container_path(c));
 }
 
+/* Write the bytes after they were named. */
 static int
 put_write_named(hs_container *c, const hs_put *put, const h5store_array *array, h5store_err *err)
 {
@@ -190,7 +188,7 @@ put_write_named(hs_container *c, const hs_put *put, const h5store_array *array, 
     uint64_t sum;
     int rc = put_write(c, put, array, &id, &sum, err);
 
-    return rc < 0 ? rc : put_compare(c, put, &id, err);
+    return rc < 0 || h5store_id_equal(&id, &put->id) ? rc : put_fail_changed(c, err);
 }
 
 /*
@@ -203,7 +201,7 @@ put_pack(hs_container *c, hs_put *put, const h5store_array *array, uint64_t room
 {
     h5store_array described = put->array;
     hs_source source = hs_source_of(array);
-    h5store_id id;
+    uint64_t sum;
     int rc = hs_extent_reserve(c, room, &put->extent, err);
 
     if (rc < 0)
@@ -217,8 +215,8 @@ put_pack(hs_container *c, hs_put *put, const h5store_array *array, uint64_t room
     /* Not while they were packed, since chunks are cut otherwise than pieces. */
     described.data = array->data;
     described.strides = array->strides;
-    rc = hs_digest_array(&described, hs_container_threads(c), &id, NULL, err);
-    return rc < 0 ? rc : put_compare(c, put, &id, err);
+    rc = hs_digest_array(&described, hs_container_threads(c), NULL, &sum, err);
+    return rc < 0 || sum == put->sum ? rc : put_fail_changed(c, err);
 }
 
 /* Pack a new array if that pays; afterwards it has an extent or is not packed. */

@@ -4,6 +4,7 @@
  * what is pinned stays where it is.
  */
 #include "rebuild.h"
+#include "support/child.h"
 #include "support/container.h"
 #include <check.h>
 #include <h5store/h5store.h>
@@ -154,6 +155,72 @@ START_TEST(others_find_what_was_moved)
 }
 END_TEST
 
+/* A process that had the old tree open goes on with the new one, and does not bring the old
+ * superblock back. */
+START_TEST(others_go_on_after_a_rebuild)
+{
+    h5store *other = box_open(0);
+    unsigned rounds = 0;
+
+    for (unsigned i = 0; i < 6; i++, rounds++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "o%u", i);
+        box_set(other, "m/other", key, SIZE, 1000 + i);
+        ck_assert_int_eq(compact().rebuilt, 1);
+        snprintf(key, sizeof key, "p%u", i);
+        box_set(other, "m/other", key, SIZE, 2000 + i);
+        ck_assert_uint_eq(box_totals(store).items, 2 * (i + 1));
+        box_expect_verified(store);
+        box_expect_verified(other);
+    }
+    ck_assert_uint_eq(rounds, 6);
+    /* And the metadata of the old trees is not left. */
+    ck_assert_uint_lt(compact().size_after, 12 * (SIZE + 8192u) + 400000u);
+    box_close(other);
+}
+END_TEST
+
+/* Processes store and remove while another compacts all the time. */
+static int
+store_and_remove(child *parent, void *context)
+{
+    h5store *mine = box_open(0);
+    unsigned number = *(const unsigned *)context, commits = 0;
+
+    for (unsigned i = 0; i < 150; i++, commits++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "%u-%u", number, i % 20);
+        if (i % 3 == 2)
+            box_remove(mine, "m/busy", key);
+        else
+            box_set(mine, "m/busy", key, 20000 + i, number * 1000 + i);
+    }
+    box_close(mine);
+    child_tell(parent, commits);
+    return 0;
+}
+
+START_TEST(compaction_beside_writers)
+{
+    unsigned numbers[2] = {1, 2}, rounds = 0;
+    child *writers[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        writers[i] = child_start(store_and_remove, &numbers[i]);
+    for (; rounds < 25; rounds++)
+        compact();
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_uint_eq(child_hear(writers[i]), 150);
+        ck_assert_int_eq(child_wait(writers[i]), 0);
+    }
+    compact();
+    ck_assert_uint_eq(rounds, 25);
+    box_expect_verified(store);
+}
+END_TEST
+
 START_TEST(read_only_store_is_refused)
 {
     h5store_compaction done;
@@ -261,6 +328,8 @@ compact_suite(void)
     tcase_add_test(moves, holes_are_closed);
     tcase_add_test(moves, pinned_array_keeps_its_bytes);
     tcase_add_test(moves, others_find_what_was_moved);
+    tcase_add_test(moves, others_go_on_after_a_rebuild);
+    tcase_add_test(moves, compaction_beside_writers);
     tcase_add_test(moves, read_only_store_is_refused);
     suite_add_tcase(suite, moves);
     tcase_add_checked_fixture(rebuilds, setup, teardown);
