@@ -5,24 +5,8 @@
 # installs decache into .venv and runs the examples.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-# "pip install ." unless nothing that it takes has changed since the last time.
-install_decache()
-{
-    local stamp=.venv/.decache
-
-    if [ ! -e $stamp ] || [ -n "$(find configure.ac Makefile.am pyproject.toml setup.py h5store \
-        src python -newer $stamp -type f ! -path '*/__pycache__/*' -print -quit)" ]; then
-        say "installing decache into .venv"
-        touch build/.install-begins
-        rm -rf build/python
-        run pip-install .venv/bin/python -m pip install --no-build-isolation --no-deps \
-            --force-reinstall .
-        mv build/.install-begins $stamp
-    fi
-}
-
 build_all
-install_decache
+install_decache .venv
 export PATH=$PWD/build/src:$PWD/.venv/bin:$PATH
 
 cache=build/demo

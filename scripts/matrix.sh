@@ -15,18 +15,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 SETS="3.10/1.24/1.2 3.10/1.26/1.3 3.11/1.24/1.2 3.11/1.26/1.4 3.12/1.26/1.3 3.12/2.0/1.4
     3.12/2.2/1.5 3.13/2.1/1.5 3.13/2.5/1.6"
 
-# The interpreter of a version: on the path, or one that pyenv keeps.
-find_python()
-{
-    local candidate
-
-    for candidate in "$(command -v "python$1" || true)" \
-        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
-        [ -x "$candidate" ] && usable_python "$candidate" && { echo "$candidate"; return; }
-    done
-    return 1
-}
-
 wheel_of()
 {
     local python=$1 folder=build/matrix/wheel-$2
