@@ -128,11 +128,12 @@ checkpoint_apply(hs_container *c, h5store_err *err)
         rc = hs_os_pread(c->fd, c->path, old, sizeof old, 0, NULL, err);
     if (rc == H5STORE_OK)
         rc = hs_pager_read(&c->pager, 0, fresh, sizeof fresh, err);
-    if (rc == H5STORE_OK)
-        rc = checkpoint_lengthen(c, err);
     if (rc < 0)
         return rc;
     c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
+    rc = checkpoint_lengthen(c, err);
+    if (rc < 0)
+        return rc;
     hs_superblock_set_eoa(fresh, c->space.eoa);
     rc = checkpoint_announce(c, old, fresh, err);
     if (rc == H5STORE_OK && hs_superblock_inspect(old) == HS_SUPERBLOCK_GOOD)

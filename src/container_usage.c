@@ -231,10 +231,12 @@ container_merge_notes(hs_container *c, h5store_err *err)
     notes_add_counters(&usage->counters, &list->counters);
     for (size_t i = 0; rc == H5STORE_OK && i < list->use_count; i++)
         rc = hs_usage_set(&c->pager, &c->space, usage, list->uses[i].hash,
-                          (hs_usage_times){0, list->uses[i].time}, false, c->wal.next_sequence, err);
+                          (hs_usage_times){0, list->uses[i].time}, false, c->wal.next_sequence,
+                          err);
     first = list->miss_count - hs_min(list->miss_count, HS_USAGE_MISSES);
     for (uint64_t i = first; rc == H5STORE_OK && i < list->miss_count; i++)
-        rc = hs_usage_add_miss(&c->pager, &c->space, usage, &list->misses[i % HS_USAGE_MISSES], err);
+        rc = hs_usage_add_miss(&c->pager, &c->space, usage, &list->misses[i % HS_USAGE_MISSES],
+                               err);
     notes_drop(list);
     return rc < 0 ? rc : hs_usage_save(&c->pager, usage, err);
 }

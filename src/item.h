@@ -102,7 +102,8 @@ typedef struct hs_sizes {
 } hs_sizes;
 bool hs_sizes_find(const hs_sizes *sizes, const h5store_id *id, uint64_t *nbytes);
 
-/* Make an item.  EXISTS when there is one of that name: then nothing is changed.  @p sizes: of blobs of the same batch, which are in /blobs.
+/* Make an item.  EXISTS when there is one of that name: then nothing is changed.  @p sizes: of
+ * blobs of the same batch, which are in /blobs.
  * NOT_FOUND when a blob of it is not there. */
 int hs_item_create(hs_container *container, hid_t file, const h5store_item_spec *spec,
                    const hs_sizes *sizes, h5store_err *err);

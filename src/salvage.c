@@ -283,6 +283,11 @@ salvage_sum_up(salvage *s)
 static int
 salvage_refuse(const salvage *s, h5store_err *err)
 {
+    if (s->unread.code != H5STORE_OK) {
+        if (err != NULL)
+            *err = s->unread;
+        return hs_prefix(err, s->unread.code, "nothing could be saved");
+    }
     return hs_fail(err, H5STORE_E_NOT_A_STORE, 0,
                    "nothing of a container of h5store was found in '%s'; check that it is the "
                    "right file",

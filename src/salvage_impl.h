@@ -81,6 +81,7 @@ typedef struct salvage {
     char *log_path;
     uint64_t size;         /* of the file, or where the last page of the log ends */
     uint64_t file_size;
+    h5store_err unread;    /* why some of it could not be read; code 0: all could */
     bool is_ours;          /* something of a container was seen */
     bool counted;          /* the counters are known */
     hs_counters counters;

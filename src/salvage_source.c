@@ -20,7 +20,8 @@
 #include <sys/file.h>
 
 #define SEARCH_STEP ((size_t)4 * 1024 * 1024)
-#define SEARCH_UNIT 8u /* HDF5's metadata begins at multiples of it */
+#define SEARCH_LEAST ((size_t)64 * 1024) /* where the disk has bad places */
+#define SEARCH_UNIT 8u                   /* HDF5's metadata begins at multiples of it */
 
 /* ---- opening ----------------------------------------------------------- */
 
@@ -230,8 +231,13 @@ salvage_root(salvage *s, uint64_t *address, h5store_err *err)
 int
 salvage_header(salvage *s, uint64_t address, hs_ohdr *header, h5store_err *err)
 {
-    int rc = hs_ohdr_read(&s->pager, address, header, err);
+    h5store_err inner;
+    int rc = hs_ohdr_read(&s->pager, address, header, &inner);
 
+    if (rc == H5STORE_E_IO)
+        s->unread = inner;
+    if (rc < 0 && err != NULL)
+        *err = inner;
     return rc == H5STORE_E_IO ? H5STORE_E_DAMAGED : rc;
 }
 
@@ -290,23 +296,43 @@ search_note_head(salvage *s, uint64_t address, h5store_err *err)
     return rc;
 }
 
+/* Look at bytes that were read, and at those behind them, of which @p size bytes are to be
+ * looked at. */
 static int
-search_step(salvage *s, uint8_t *bytes, uint64_t from, size_t size, h5store_err *err)
+search_bytes(salvage *s, const uint8_t *bytes, uint64_t from, size_t size, h5store_err *err)
 {
-    /* Whoever is at the end may go on behind it. */
-    int rc = hs_pager_read(&s->pager, from, bytes, size + HS_DENSE_HEAD_SIZE, err);
+    int rc = H5STORE_OK;
 
-    if (rc == H5STORE_E_IO) {
-        salvage_find(s, H5STORE_V_SUPERBLOCK, false, "/",
-                     "bytes %llu to %llu of the file cannot be read", (unsigned long long)from,
-                     (unsigned long long)(from + size));
-        return H5STORE_OK;
-    }
     for (size_t i = 0; rc == H5STORE_OK && i < size; i += SEARCH_UNIT) {
         if (memcmp(bytes + i, "OHDR", 4) == 0)
             rc = search_note_head(s, from + i, err);
         else if (memcmp(bytes + i, "FHDB", 4) == 0)
             rc = search_note_block(s, bytes + i, from + i, err);
+    }
+    return rc;
+}
+
+/* A part of the file.  Where it cannot be read, smaller parts are tried. */
+static int
+search_step(salvage *s, uint8_t *bytes, uint64_t from, size_t size, h5store_err *err)
+{
+    int rc = hs_pager_read(&s->pager, from, bytes, size + HS_DENSE_HEAD_SIZE, &s->unread);
+
+    if (rc == H5STORE_E_IO && size > SEARCH_LEAST) {
+        rc = H5STORE_OK;
+        for (size_t done = 0; rc == H5STORE_OK && done < size; done += SEARCH_LEAST)
+            rc = search_step(s, bytes, from + done, (size_t)hs_min(size - done, SEARCH_LEAST), err);
+        return rc;
+    }
+    if (rc == H5STORE_E_IO) {
+        salvage_find(s, H5STORE_V_SUPERBLOCK, false, "/",
+                     "bytes %llu to %llu of the file cannot be read", (unsigned long long)from,
+                     (unsigned long long)(from + size));
+        rc = H5STORE_OK;
+    } else if (rc == H5STORE_OK) {
+        rc = search_bytes(s, bytes, from, size, err);
+    } else if (err != NULL) {
+        *err = s->unread;
     }
     salvage_progress(s, size);
     return rc;

@@ -325,6 +325,30 @@ walk_lose_group(salvage *s, const salvage_place *place, const char *why)
                      place->kind == PLACE_FAN ? "a group of its results" : "a group", why);
 }
 
+/* What a group says beside its links. */
+static int
+walk_note_group(salvage *s, const salvage_place *place, const hs_ohdr *header, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    if (place->kind == PLACE_COLLECTION && place->collection != NULL) {
+        rc = salvage_place_add(&s->walked, PLACE_COLLECTION, place->address, place->collection,
+                               NULL, place->orphan, err);
+        if (rc == H5STORE_OK)
+            rc = salvage_source_text(s, place->collection, hs_ohdr_find(header, "source"), err);
+        if (rc == H5STORE_OK && header->attributes_dense) {
+            HS_CLEANUP(hs_freep) char *path = place_path(place);
+
+            if (path != NULL)
+                salvage_find(s, H5STORE_V_ITEM, false, path,
+                             "its source text is too long to be saved");
+        }
+    }
+    if (rc == H5STORE_OK && header->links_dense)
+        rc = walk_note_heap(s, header->heap, err);
+    return rc;
+}
+
 static int
 walk_group(salvage *s, const salvage_place *place, h5store_err *err)
 {
@@ -342,26 +366,8 @@ walk_group(salvage *s, const salvage_place *place, h5store_err *err)
         walk_lose_group(s, place, inner.message);
         return H5STORE_OK;
     }
-    if (rc < 0) {
-        if (err != NULL)
-            *err = inner;
-        return rc;
-    }
-    if (place->kind == PLACE_COLLECTION && place->collection != NULL) {
-        rc = salvage_source_text(s, place->collection, hs_ohdr_find(&header, "source"), err);
-        if (rc == H5STORE_OK && header.attributes_dense) {
-            HS_CLEANUP(hs_freep) char *path = place_path(place);
-
-            if (path != NULL)
-                salvage_find(s, H5STORE_V_ITEM, false, path,
-                             "its source text is too long to be saved");
-        }
-    }
-    if (rc == H5STORE_OK && place->collection != NULL && place->kind == PLACE_COLLECTION)
-        rc = salvage_place_add(&s->walked, PLACE_COLLECTION, place->address, place->collection,
-                               NULL, place->orphan, err);
-    if (rc == H5STORE_OK && header.links_dense)
-        rc = walk_note_heap(s, header.heap, err);
+    if (rc == H5STORE_OK)
+        rc = walk_note_group(s, place, &header, &inner);
     if (rc == H5STORE_OK)
         rc = salvage_links(s, &header, walk_link, &job, &inner);
     if (rc == H5STORE_E_DAMAGED)

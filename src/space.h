@@ -4,7 +4,8 @@
  *
  * The first 8 KiB of the file: HDF5's superblock in page 0, the stamp in page 1 (what
  * this file is, written once), the space header in page 2, the blocks page in page 3, and from
- * 4096 on the first space table.  HDF5 regards all of it as allocated, so no program touches it.  They
+ * 4096 on the first space table.  HDF5 regards all of it as allocated, so no program touches
+ * it.  They
  * change through the pager like HDF5's own metadata, and so commit and recover with it.
  *
  * Every other byte below the EOA is one of

@@ -5,9 +5,9 @@
  *   h5store COMMAND [OPTIONS] CONTAINER [ARGUMENT]
  *
  * main() reads the command line, finds the container, opens it (read-only, but for flush;
- * repair opens a new one instead), runs one command and turns its result into an exit status: 0 fine, 1 the
- * container is damaged in part, 2 wrong usage, 3 anything that failed.  h5store(1) is
- * the reference; the help texts below say the same in short.
+ * repair opens a new one instead), runs one command and turns its result into an exit status:
+ * 0 fine, 1 the container is damaged in part, 2 wrong usage, 3 anything that failed.
+ * h5store(1) is the reference; the help texts below say the same in short.
  */
 #include "tool.h"
 #include <errno.h>

@@ -48,7 +48,8 @@ teardown(void)
 struct tour {
     hid_t file;
     uint64_t seen[400]; /* addresses of the objects */
-    unsigned objects, groups, dense, continued, attributes, links, compact, contiguous, implicit, indexed, other, bytes;
+    unsigned objects, groups, dense, continued, attributes, links;
+    unsigned compact, contiguous, implicit, indexed, other, bytes;
 };
 
 static uint64_t

@@ -107,8 +107,9 @@ store_usage(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 usage_miss(const h5store_miss *miss)
 {
-    PyObject *parts[4] = {PyFloat_FromDouble((double)miss->time * 1e-6), text_decode(miss->collection),
-                          text_decode(miss->key), text_decode(miss->text)};
+    PyObject *parts[4] = {PyFloat_FromDouble((double)miss->time * 1e-6),
+                          text_decode(miss->collection), text_decode(miss->key),
+                          text_decode(miss->text)};
     PyObject *tuple = NULL;
 
     if (parts[0] != NULL && parts[1] != NULL && parts[2] != NULL && parts[3] != NULL)

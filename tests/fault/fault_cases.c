@@ -6,6 +6,7 @@
 #include "../support/sample.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define FAULT_KEPT 300 /* the seed of the array that is stored by itself */
 
@@ -354,6 +355,54 @@ call_item_walk(fault_context *c, h5store_err *err)
     return rc < 0 ? rc : count == 2 ? 0 : 1000;
 }
 
+/* A copy of the container, without the beginning of the file: it has to be searched. */
+static int
+prepare_salvage(fault_context *c, h5store_err *err)
+{
+    static const char zeros[4096];
+    char source[1024], bytes[4096];
+    int rc = h5store_flush(c->store, err);
+    FILE *from, *to;
+    size_t got;
+
+    snprintf(source, sizeof source, "%s.damaged", c->path);
+    from = fopen(c->path, "rb");
+    to = fopen(source, "wb");
+    if (rc < 0 || from == NULL || to == NULL)
+        return rc < 0 ? rc : -1;
+    while ((got = fread(bytes, 1, sizeof bytes, from)) > 0)
+        fwrite(bytes, 1, got, to);
+    rewind(to);
+    fwrite(zeros, 1, sizeof zeros, to);
+    fclose(from);
+    return fclose(to) == 0 ? 0 : -1;
+}
+
+/* Into a container of its own.  What cannot be read is lost, which is no failure. */
+static int
+call_salvage(fault_context *c, h5store_err *err)
+{
+    h5store_salvaged done;
+    char source[1024], path[1024];
+    h5store *target;
+    int rc;
+
+    snprintf(source, sizeof source, "%s.damaged", c->path);
+    snprintf(path, sizeof path, "%s.target", c->path);
+    unlink(path);
+    rc = fault_open(path, H5STORE_CREATE, H5STORE_DURABLE_PROCESS, &target, err);
+    if (rc < 0)
+        return rc;
+    rc = h5store_salvage(source, target, NULL, &done, err);
+    if (rc == 0 && done.items + done.lost_items < 2)
+        rc = 1000;
+    if (rc < 0) {
+        (void)h5store_close(target, NULL);
+        return rc;
+    }
+    return h5store_close(target, err) < 0 ? err->code : rc;
+}
+
 #define ON_STORE(name, prepare, call)                                                         \
     {                                                                                         \
         name, false, false, false, H5STORE_DURABLE_PROCESS, prepare, call                     \
@@ -368,6 +417,7 @@ const fault_case fault_cases[] = {
     {"flush", true, false, false, H5STORE_DURABLE_PROCESS, NULL, call_flush},
     ON_STORE("stat", NULL, call_stat),
     ON_STORE("verify", NULL, call_verify),
+    ON_STORE("salvage", prepare_salvage, call_salvage),
     ON_STORE("put", NULL, call_put),
     {"put, safe from power cuts", false, false, true, H5STORE_DURABLE_POWER, NULL, call_put},
     ON_STORE("put inline", NULL, call_put_inline),

@@ -225,7 +225,7 @@ static int
 op_compact(h5store *store, h5store_err *err)
 {
     h5store_compaction done;
-    int rc = op_remove_crowd(store, err);
+    int rc = op_remove(store, "module/f", NULL, err);
 
     if (rc < 0)
         return rc;
@@ -346,7 +346,7 @@ const crash_op crash_ops[] = {
     {"reserve, flush, give up", BASE_CLOSED, false, false, op_reserve_flush, NULL},
     {"discard, flush, put", BASE_CLOSED, false, false, op_reuse, NULL},
     {"found, removed, put back", BASE_CLOSED, false, false, op_resurrect, NULL},
-    {"compact", BASE_CROWDED, false, false, op_compact, NULL},
+    {"compact", BASE_CLOSED, false, false, op_compact, NULL},
     {"compact, log left behind", BASE_LEFT, false, false, op_compact_at_once, NULL},
     {"note", BASE_CLOSED, false, false, op_note, NULL},
     {"mend", BASE_DAMAGED, false, false, op_mend, NULL},

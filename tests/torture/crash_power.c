@@ -13,10 +13,13 @@
  */
 #include "../support/sample.h"
 #include "crash.h"
+#include "../../src/common.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -216,6 +219,24 @@ power_is_right(const holdings *held, const holdings *states, size_t acknowledged
     return true;
 }
 
+/* HDF5 refuses a file that is shorter than it says, or that says it is open for writing. */
+static void
+power_tell_length(const char *where)
+{
+    uint8_t head[48] = {0};
+    struct stat status = {0};
+    int fd = open(crash_folders.path, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        (void)!pread(fd, head, sizeof head, 0);
+        (void)fstat(fd, &status);
+        close(fd);
+    }
+    fprintf(stderr, "%s: HDF5 refuses the file after closing; it has %lld bytes, and says %llu, "
+            "mark %d\n", where, (long long)status.st_size,
+            (unsigned long long)hs_get_le64(head + 28), head[11]);
+}
+
 static void
 power_check(const struct power_run *run, const holdings *states, size_t n, const char *how,
             struct crash_counts *counts)
@@ -237,7 +258,7 @@ power_check(const struct power_run *run, const holdings *states, size_t n, const
     }
     holdings_release(&held);
     if (crash_look_outside(false, &held, counts, where) == 1) {
-        fprintf(stderr, "%s: HDF5 refuses the file after closing\n", where);
+        power_tell_length(where);
         counts->failures++;
     }
     holdings_release(&held);
