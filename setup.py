@@ -2,8 +2,8 @@
 """Compile libh5store and the module decache._h5store into one extension, without autotools.
 
 ``pip install .`` runs this file by way of pyproject.toml. Sources and version are read from
-Makefile.am and configure.ac, which stay the only place for each. HDF5, libcrypto and xxHash
-are found with pkg-config; HDF5_CFLAGS and HDF5_LIBS override it, as in ./configure.
+Makefile.am and configure.ac, which stay the only place for each. HDF5, libcrypto, xxHash and
+libdeflate are found with pkg-config; HDF5_CFLAGS and HDF5_LIBS override it, as in ./configure.
 """
 
 from __future__ import annotations
@@ -60,14 +60,15 @@ def pkg_config(option: str, *modules: str) -> list[str]:
     raise SystemExit(
         f"setup.py: {command} does not find {' or '.join(modules)}.\n"
         "On Debian and Ubuntu: apt-get install build-essential pkg-config libhdf5-dev "
-        "libssl-dev libxxhash-dev python3-dev"
+        "libssl-dev libxxhash-dev libdeflate-dev python3-dev"
     )
 
 
 def library_flags(option: str, variable: str) -> list[str]:
-    """Return the flags of all three libraries; those of HDF5 from `variable` if it is set."""
+    """Return the flags of all libraries; those of HDF5 from `variable` if it is set."""
     hdf5 = shlex.split(os.environ.get(variable, "")) or pkg_config(option, "hdf5", "hdf5-serial")
-    return hdf5 + pkg_config(option, "libcrypto") + pkg_config(option, "libxxhash")
+    others = [pkg_config(option, one) for one in ("libcrypto", "libxxhash", "libdeflate")]
+    return hdf5 + sum(others, [])
 
 
 def main() -> None:

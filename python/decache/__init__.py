@@ -6,11 +6,18 @@ Importing it registers joblib's backend "cas", and touches no file::
     import decache, joblib
     memory = joblib.Memory("cache", backend="cas")
 
-`decache.Store` is the same store without joblib.
+`decache.Store` is the same store without joblib. `functions`, `results`, `result`, `statistics`
+and `space` tell what is in a cache, `remove`, `prune`, `verify`, `repair` and `compact` take care
+of it, and `export`, `import_from` and `migrate` bring results out, in, and over from caches of
+joblib's default backend. The command ``decache`` is made of them.
 """
 
 from __future__ import annotations
 
+from ._catalog import functions, results, statistics
+from ._check import compact, repair, verify
+from ._detail import result
+from ._exchange import export, import_from
 from ._h5store import (
     BlobInfo,
     BusyError,
@@ -34,6 +41,9 @@ from ._h5store import (
     VersionError,
     library_version as __version__,
 )
+from ._migrate import migrate
+from ._remove import prune, remove
+from ._space import space
 from ._store import Store
 from ._warnings import CacheWarning
 from .store_backend import register_cas_store_backend
@@ -62,7 +72,20 @@ __all__ = [
     "UnsupportedError",
     "VersionError",
     "__version__",
+    "compact",
+    "export",
+    "functions",
+    "import_from",
+    "migrate",
+    "prune",
     "register_cas_store_backend",
+    "remove",
+    "repair",
+    "result",
+    "results",
+    "space",
+    "statistics",
+    "verify",
 ]
 
 register_cas_store_backend()

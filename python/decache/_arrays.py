@@ -14,6 +14,7 @@ import os
 import numpy as np
 
 from . import _dtype, _h5store
+from ._warnings import warn
 
 
 def put(target: _h5store.Store | _h5store.Batch, array: np.ndarray) -> str:
@@ -67,11 +68,14 @@ class Handle:
         Absolute.
     told : str
         What the user was told of `raw.notice`.
+    told_compressed : bool
+        Whether the user was told that compressed arrays cannot be mapped.
     """
 
     def __init__(self, path: str, **options: object) -> None:
         self.raw = _h5store.Store(path, **options)
         self.told = ""
+        self.told_compressed = False
         self.path = os.path.abspath(path)
         try:
             self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -101,8 +105,8 @@ class Handle:
         Returns
         -------
         numpy.memmap
-            A plain array (read-only for "r") where the blob is too small to have bytes of its
-            own in the file.
+            A plain array (read-only for "r") where the blob has no bytes of its own in the
+            file, being too small, or has them compressed. The latter is said once.
 
         Raises
         ------
@@ -113,6 +117,12 @@ class Handle:
         """
         info = blob.info
         dtype = _dtype.parse(info.dtype)
+        if info.offset == 0 and info.stored_bytes > 0 and not self.told_compressed:
+            self.told_compressed = True
+            warn(
+                f"Arrays that are stored compressed in {self.path} are read into memory: they "
+                "cannot be mapped."
+            )
         if info.offset == 0 or info.nbytes == 0:
             array = blob.read(dtype, "fast")
             array.flags.writeable = mode != "r"

@@ -18,7 +18,9 @@ import time
 _PATIENCE = 5.0
 
 
-def set_aside(path: str, identity: tuple[int, int]) -> str | None:
+def set_aside(
+    path: str, identity: tuple[int, int], what: str = "unusable"
+) -> str | None:
     """Rename a container and its log.
 
     Parameters
@@ -26,6 +28,8 @@ def set_aside(path: str, identity: tuple[int, int]) -> str | None:
     path : str
     identity : tuple of int
         `identify` of the file that was found unusable.
+    what : str
+        What the new name says that it is.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def set_aside(path: str, identity: tuple[int, int]) -> str | None:
         _lock(fd, path)
         if identify(path) != identity or _identity(os.fstat(fd)) != identity:
             return None
-        target = _free_name(path)
+        target = _free_name(path, what)
         if os.path.lexists(path + "-wal"):
             os.rename(path + "-wal", target + "-wal")
         os.rename(path, target)
@@ -77,8 +81,8 @@ def _lock(fd: int, path: str) -> None:
             time.sleep(0.01)
 
 
-def _free_name(path: str) -> str:
-    base = f"{path}.unusable-{time.strftime('%Y%m%dT%H%M%S')}"
+def _free_name(path: str, what: str) -> str:
+    base = f"{path}.{what}-{time.strftime('%Y%m%dT%H%M%S')}"
     target, number = base, 1
     while os.path.lexists(target):
         number += 1

@@ -23,7 +23,7 @@ if TOOL is None:
     pytest.skip("the h5store program is not installed", allow_module_level=True)
 
 MANUAL = pathlib.Path(__file__).parents[2] / "documents" / "h5store.1"
-COMMANDS = ("ls", "tree", "stat", "cat", "verify", "flush")
+COMMANDS = ("ls", "tree", "stat", "cat", "verify", "repair", "flush")
 LISTINGS = (
     ("ls",),
     ("tree",),

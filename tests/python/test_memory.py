@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""How much memory storing and reading take beside the array itself.
+
+Measured by the kernel, in a child: the highest resident size since a moment (VmHWM, which
+/proc/self/clear_refs resets).
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import decache
+import joblib
+import numpy as np
+import pytest
+from _children import Child
+
+MIB = 1 << 20
+SIZE = 96 * MIB
+MOST = 16 * MIB
+LEAST = SIZE - MIB  # the kernel counts pages of each thread in batches
+
+
+def memory(name: str) -> int:
+    text = Path("/proc/self/status").read_text()
+    return int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[1]) * 1024
+
+
+def peak(work: Callable[[], Any]) -> int:
+    """Return how much the resident size rose at most while something ran."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    work()
+    return memory("VmHWM") - before
+
+
+SLICES = {
+    "whole": lambda a: a[:, ::1],
+    "columns": lambda a: a[:, 1::2],
+    "backwards": lambda a: a[::-1],
+    "transposed": lambda a: a[::2].T,
+}
+
+
+def sliced(kind: str) -> np.ndarray:
+    """Return an array of SIZE bytes."""
+    doubled = kind in ("columns", "transposed")
+    base = np.random.default_rng(1).random((SIZE // 8 // 1024, 2048 if doubled else 1024))
+    part = SLICES[kind](base)
+    assert part.nbytes == SIZE
+    return part
+
+
+@pytest.mark.parametrize("kind", SLICES)
+def test_storing_takes_no_copy(tmp_path: Path, kind: str) -> None:
+    def work() -> tuple[int, int]:
+        array = sliced(kind)
+        with decache.Store(tmp_path / "arrays.h5") as store:
+            store.put(np.arange(300_000.0))
+            new = peak(lambda: store.put(array))
+            known = peak(lambda: store.put(array))
+            assert len(store) == 2
+        return new, known
+
+    new, known = Child(work).result()
+    assert new <= MOST
+    assert known <= MOST
+
+
+@pytest.mark.parametrize("check", ["never", "fast", "full"])
+def test_reading_takes_the_result_alone(tmp_path: Path, check: str) -> None:
+    def work() -> int:
+        array = sliced("whole")
+        with decache.Store(tmp_path / "arrays.h5", verify=check) as store:
+            name = store.put(array)
+            assert np.array_equal(store.get(name), array)
+            return peak(lambda: store.get(name))
+
+    assert LEAST <= Child(work).result() <= SIZE + MOST
+
+
+@pytest.mark.parametrize("kind", ["whole", "columns"])
+def test_a_cached_call_takes_no_copy(tmp_path: Path, kind: str) -> None:
+    def work() -> tuple[int, int]:
+        array = sliced(kind)
+        cached = joblib.Memory(tmp_path, backend="cas", verbose=0).cache(lambda: {"a": array})
+        miss = peak(cached)
+        return miss, peak(cached)
+
+    miss, hit = Child(work).result()
+    assert miss <= MOST
+    assert LEAST <= hit <= SIZE + MOST
+
+
+def test_large_arrays_are_ordinary_arrays(store: decache.Store) -> None:
+    array = np.arange(5_000_000.0)
+    got = store.get(store.put(array))
+    assert np.array_equal(got, array)
+    assert got.flags.owndata and got.flags.writeable and got.base is None
+    got.resize(6_000_000, refcheck=False)
+    assert np.array_equal(got[:5_000_000], array) and not got[5_000_000:].any()
+    got.resize(10, refcheck=False)
+    assert got.tolist() == list(range(10))
+    # What is made afterwards has NumPy's own memory again.
+    handler = getattr(getattr(np, "_core", None) or np.core, "multiarray").get_handler_name
+    assert handler(np.empty(5_000_000)) == handler(np.empty(3)) != handler(got)
