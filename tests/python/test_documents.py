@@ -13,6 +13,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from joblib import Memory
 
 import decache
 
@@ -73,6 +74,10 @@ simulate(1)
 """
 
 
+def simulate(seed):
+    return np.random.default_rng(seed).normal(size=200_000)
+
+
 def test_readme_commands_run(tmp_path):
     """The commands under "Look inside" run on a cache like the one README makes."""
     tool = os.environ.get("H5STORE_TOOL") or shutil.which("h5store")
@@ -92,3 +97,28 @@ def test_readme_commands_run(tmp_path):
         done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, (command, done.stderr)
     np.testing.assert_array_equal(np.load(tmp_path / "array.npy"), np.arange(100_000))
+
+
+def test_readme_decache_commands_run(tmp_path):
+    """The commands of decache in README run on a cache with one result, one after the other."""
+    location = tmp_path / "cache"
+    memory = Memory(str(location), backend="cas", verbose=0)
+    old = Memory(str(tmp_path / "old-joblib-cache"), verbose=0)
+    for one in (memory, old):
+        one.cache(simulate)(1)
+    key = memory.store_backend.get_items()[0].path.rsplit("/", 1)[1]
+    section = (TOP / "README.md").read_text(encoding="utf-8").split("## Look inside")[1]
+    commands = [
+        line.split("#")[0].split() for line in section.splitlines() if line.startswith("decache ")
+    ]
+    assert len(commands) >= 10
+    for command in commands:
+        command = [key if word == "3fa9" else word for word in command[1:]]
+        done = subprocess.run(
+            [sys.executable, "-m", "decache", *command],
+            cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        )
+        # Nothing is older than a month, which rm says with its status.
+        assert done.returncode == (1 if command[0] == "rm" else 0), (command, done.stderr)
+    assert np.load(tmp_path / "arrays.npz").files
+    assert (tmp_path / "du.html").stat().st_size > 1000
