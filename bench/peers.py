@@ -89,7 +89,10 @@ class Peer:
     @classmethod
     def version(cls) -> str:
         """The version of the package behind it."""
-        return importlib.metadata.version(cls.module)
+        try:
+            return importlib.metadata.version(cls.module)
+        except importlib.metadata.PackageNotFoundError:  # run from where it was built
+            return str(getattr(importlib.import_module(cls.module), "__version__", "not installed"))
 
 
 # ---- caches for joblib ---------------------------------------------------------------------

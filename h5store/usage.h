@@ -10,6 +10,7 @@
 #define H5STORE_USAGE_H
 
 #include <h5store/store.h>
+#include <stddef.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -344,6 +344,11 @@ hs_container_hdf5_fail(hs_container *c, h5store_err *err, enum h5store_code othe
 int
 hs_container_verdict(const hs_container *c, int rc, h5store_err *err)
 {
+    if (c->old_file >= 0 && c->old_host.failure.code != H5STORE_OK) { /* of a rebuild */
+        if (err != NULL)
+            *err = c->old_host.failure;
+        return c->old_host.failure.code;
+    }
     if (c->host.failure.code == H5STORE_OK || rc == c->host.failure.code)
         return rc;
     if (err != NULL)

@@ -72,8 +72,9 @@ def test_ls_results_have_their_arguments(cache):
     assert all(row["links"] == 1 and row["own_bytes"] == row["small_bytes"] for row in first)
     assert all(row["duration"] >= 0 and row["computed"] > 1e9 for row in rows)
     shown = rows_of(good("ls", "-r", cache, "second"))
-    assert {row[-1] for row in shown} == {
-        f"scale=2.0, seed={seed}" for seed in range(3)
+    # In what order the arguments are is up to joblib's version.
+    assert {tuple(sorted(row[-1].split(", "))) for row in shown} == {
+        ("scale=2.0", f"seed={seed}") for seed in range(3)
     }
     calls = rows_of(good("ls", "-r", cache))
     assert "small(text='x')" in {row[-1] for row in calls}
