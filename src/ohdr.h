@@ -112,7 +112,8 @@ int hs_ohdr_move_data(hs_pager *pager, const hs_ohdr *header, uint64_t data_addr
  */
 size_t hs_ohdr_parse_link(const uint8_t *bytes, size_t size, hs_ohdr_link *link);
 
-/* HDF5's checksum of metadata: lookup3 by Bob Jenkins, public domain, with initial value 0. */
+/* HDF5's checksum of metadata: hashlittle of lookup3 by Bob Jenkins (public domain, 2006,
+ * burtleburtle.net/bob/c/lookup3.c) with initial value 0. */
 uint32_t hs_ohdr_checksum(const uint8_t *bytes, size_t size);
 
 #endif
