@@ -21,6 +21,7 @@
  */
 #include "batch.h"
 #include "extent.h"
+#include "grow.h"
 #include "h5util.h"
 #include "put.h"
 #include "rebuild.h"
@@ -94,23 +95,6 @@ hs_batch_new(hs_container *c, hs_batch **batch, h5store_err *err)
     return H5STORE_OK;
 }
 
-/* Room for one more in an array of @p size bytes each. */
-static int
-batch_grow(void *array, size_t count, size_t *room, size_t size, h5store_err *err)
-{
-    size_t wanted = *room ? *room * 2 : 8;
-    void *grown;
-
-    if (count < *room)
-        return H5STORE_OK;
-    grown = realloc(*(void **)array, wanted * size);
-    if (grown == NULL)
-        return hs_fail_nomem(err, wanted * size, "a batch");
-    *(void **)array = grown;
-    *room = wanted;
-    return H5STORE_OK;
-}
-
 /* ---- putting ---------------------------------------------------------- */
 
 void
@@ -125,8 +109,8 @@ hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5stor
     hs_container *c = batch->container;
     HS_CLEANUP(hs_put_releasep) hs_put *put = NULL;
     bool found = false;
-    int rc = batch_grow(&batch->puts, batch->put_count, &batch->put_room, sizeof *batch->puts,
-                        err);
+    int rc = hs_grow(&batch->puts, batch->put_count, &batch->put_room, sizeof *batch->puts,
+                     "a batch", err);
 
     if (rc == H5STORE_OK)
         rc = hs_put_begin(c, array, batch->level, &put, err);
@@ -161,7 +145,8 @@ batch_note(hs_batch *batch, batch_kind kind, const char *collection, const char 
            const char *text, batch_op **noted, h5store_err *err)
 {
     batch_op op = {.kind = kind};
-    int rc = batch_grow(&batch->ops, batch->op_count, &batch->op_room, sizeof *batch->ops, err);
+    int rc = hs_grow(&batch->ops, batch->op_count, &batch->op_room, sizeof *batch->ops, "a batch",
+                     err);
 
     if (rc < 0)
         return rc;

@@ -21,6 +21,7 @@
 #include "compact.h"
 #include "cursor.h"
 #include "extent.h"
+#include "grow.h"
 #include "os.h"
 #include "reader.h"
 #include "rebuild.h"
@@ -51,17 +52,13 @@ struct compact {
 static int
 compact_note(struct compact *job, const hs_blob *blob, h5store_err *err)
 {
+    int rc;
+
     if (blob->damaged || blob->extent.length == 0)
         return H5STORE_OK;
-    if (job->count == job->room) {
-        size_t room = job->room > 0 ? 2 * job->room : 256;
-        struct compact_move *blobs = realloc(job->blobs, room * sizeof *blobs);
-
-        if (blobs == NULL)
-            return hs_fail_nomem(err, room * sizeof *blobs, "a compaction");
-        job->blobs = blobs;
-        job->room = room;
-    }
+    rc = hs_grow(&job->blobs, job->count, &job->room, sizeof *job->blobs, "a compaction", err);
+    if (rc < 0)
+        return rc;
     job->blobs[job->count++] =
         (struct compact_move){.id = blob->info.id, .from = blob->extent};
     job->bytes += blob->extent.length;

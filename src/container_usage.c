@@ -8,6 +8,7 @@
  * not about results.
  */
 #include "container_impl.h"
+#include "grow.h"
 
 #define NOTES_MOST 65536u /* hits in memory; beyond that only counted */
 #define NOTES_DUE 4096u
@@ -36,15 +37,10 @@ notes_add_use(container_note_list *list, uint64_t hash, uint64_t now)
         list->uses[list->use_count - 1].time = now; /* the same one in a loop */
         return;
     }
-    if (list->use_count == list->use_room) {
-        size_t room = list->use_room > 0 ? 2 * list->use_room : 64;
-        container_use *uses = room <= NOTES_MOST ? realloc(list->uses, room * sizeof *uses) : NULL;
-
-        if (uses == NULL)
-            return;
-        list->uses = uses;
-        list->use_room = room;
-    }
+    if (list->use_count == NOTES_MOST ||
+        hs_grow(&list->uses, list->use_count, &list->use_room, sizeof *list->uses, "notes",
+                NULL) < 0)
+        return;
     list->uses[list->use_count++] = (container_use){hash, now};
 }
 

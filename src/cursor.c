@@ -4,6 +4,7 @@
  * over.
  */
 #include "cursor.h"
+#include "grow.h"
 #include "h5util.h"
 #include <stdio.h>
 
@@ -170,23 +171,18 @@ hs_item_walk_free(hs_item_walk *walk)
 static int
 walk_push(hs_item_walk *walk, char *collection, char *path, bool fan, h5store_err *err)
 {
-    if (walk->depth > HS_ITEM_DEPTH) {
+    int rc;
+
+    if (walk->depth > HS_ITEM_DEPTH)
+        rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "collections of '%s' lie too deep",
+                     hs_container_path(walk->container));
+    else
+        rc = hs_grow(&walk->frames, walk->depth, &walk->room, sizeof *walk->frames,
+                     "a walk over the items", err);
+    if (rc < 0) {
         free(collection);
         free(path);
-        return hs_fail(err, H5STORE_E_DAMAGED, 0, "collections of '%s' lie too deep",
-                       hs_container_path(walk->container));
-    }
-    if (walk->depth == walk->room) {
-        size_t room = walk->room ? walk->room * 2 : 8;
-        walk_frame *frames = realloc(walk->frames, room * sizeof *frames);
-
-        if (frames == NULL) {
-            free(collection);
-            free(path);
-            return hs_fail_nomem(err, room * sizeof *frames, "a walk over the items");
-        }
-        walk->frames = frames;
-        walk->room = room;
+        return rc;
     }
     walk->frames[walk->depth++] =
         (walk_frame){.collection = collection, .path = path, .fan = fan, .next = SIZE_MAX};

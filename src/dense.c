@@ -18,6 +18,7 @@
  * whoever leads to it.
  */
 #include "dense.h"
+#include "grow.h"
 #include <assert.h>
 
 #define DENSE_CHECKSUM 4u
@@ -143,20 +144,16 @@ dense_add_record(struct dense_job *job, const uint8_t *bytes)
 {
     struct dense_record record = {hs_get_le32(bytes), hs_get_le32(bytes + 5),
                                   (uint32_t)dense_number(bytes + 9, 2)};
+    int rc;
 
     if (bytes[4] != 0) {
         job->damaged = true; /* a link that is no managed object: a name of kilobytes */
         return H5STORE_OK;
     }
-    if (job->count == job->room) {
-        size_t room = job->room > 0 ? 2 * job->room : 256;
-        struct dense_record *records = realloc(job->records, room * sizeof *records);
-
-        if (records == NULL)
-            return hs_fail_nomem(job->err, room * sizeof *records, "the links of a group");
-        job->records = records;
-        job->room = room;
-    }
+    rc = hs_grow(&job->records, job->count, &job->room, sizeof *job->records,
+                 "the links of a group", job->err);
+    if (rc < 0)
+        return rc;
     job->records[job->count++] = record;
     return H5STORE_OK;
 }
@@ -255,21 +252,18 @@ dense_find(const struct dense_job *job, uint64_t offset)
 static int
 dense_note_told(struct dense_job *job, uint64_t from, uint64_t to, bool *fresh)
 {
+    int rc;
+
     *fresh = true;
     for (size_t i = 0; i < job->told_count; i++)
         if (job->told[i].from < to && from < job->told[i].to)
             *fresh = false;
     if (!*fresh)
         return H5STORE_OK;
-    if (job->told_count == job->told_room) {
-        size_t room = job->told_room > 0 ? 2 * job->told_room : 64;
-        struct dense_span *told = realloc(job->told, room * sizeof *told);
-
-        if (told == NULL)
-            return hs_fail_nomem(job->err, room * sizeof *told, "the links of a group");
-        job->told = told;
-        job->told_room = room;
-    }
+    rc = hs_grow(&job->told, job->told_count, &job->told_room, sizeof *job->told,
+                 "the links of a group", job->err);
+    if (rc < 0)
+        return rc;
     job->told[job->told_count++] = (struct dense_span){from, to};
     return H5STORE_OK;
 }

@@ -6,6 +6,7 @@
  * which is written as %XX when it is '#' (that marks the groups which hold items), '%', or
  * the only byte and a dot (HDF5 takes "." for the group itself).
  */
+#include "grow.h"
 #include "h5util.h"
 #include "item.h"
 #include "vfd_compat.h"
@@ -126,17 +127,12 @@ hs_item_join(const char *collection, const char *name, char **path, h5store_err 
 int
 hs_id_list_add(hs_id_list *list, const h5store_id *id, h5store_err *err)
 {
-    if (list->count == list->room) {
-        size_t room = list->room ? list->room * 2 : 16;
-        h5store_id *ids = realloc(list->ids, room * sizeof *ids);
+    int rc = hs_grow(&list->ids, list->count, &list->room, sizeof *list->ids, "a list of blobs",
+                     err);
 
-        if (ids == NULL)
-            return hs_fail_nomem(err, room * sizeof *ids, "a list of blobs");
-        list->ids = ids;
-        list->room = room;
-    }
-    list->ids[list->count++] = *id;
-    return H5STORE_OK;
+    if (rc == H5STORE_OK)
+        list->ids[list->count++] = *id;
+    return rc;
 }
 
 void

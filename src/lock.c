@@ -61,6 +61,7 @@
  * ten times as dear, 100 made no difference that could be seen (Linux 6.18).
  */
 #include "lock.h"
+#include "grow.h"
 #include <assert.h>
 #include <unistd.h>
 
@@ -345,17 +346,11 @@ pin_check_range(const hs_locks *locks, uint64_t address, uint64_t length, h5stor
 static int
 pin_add(hs_locks *locks, size_t at, struct lock_pin pin, bool *granted, h5store_err *err)
 {
-    int rc;
+    int rc = hs_grow(&locks->pins, locks->pin_count, &locks->pin_room, sizeof *locks->pins,
+                     "the table of pins", err);
 
-    if (locks->pin_count == locks->pin_room) {
-        size_t room = locks->pin_room > 0 ? 2 * locks->pin_room : 16;
-        struct lock_pin *grown = realloc(locks->pins, room * sizeof *grown);
-
-        if (grown == NULL)
-            return hs_fail_nomem(err, room * sizeof *grown, "the table of pins");
-        locks->pins = grown;
-        locks->pin_room = room;
-    }
+    if (rc < 0)
+        return rc;
     rc = hs_os_lock(locks->fd, locks->path, pin.count > 0 ? F_RDLCK : F_WRLCK,
                     LOCK_PINS + pin.address, pin.length, granted, err);
     if (rc < 0 || !*granted)

@@ -7,6 +7,7 @@
  */
 #include "rebuild.h"
 #include "dtype.h"
+#include "grow.h"
 #include "h5util.h"
 
 #define REBUILD_QUICK 20000u /* objects: some two seconds of WRITE */
@@ -23,22 +24,6 @@ struct rebuild {
 };
 
 /* ---- blobs ------------------------------------------------------------ */
-
-static int
-rebuild_grow(void *array, size_t count, size_t *room, size_t size, h5store_err *err)
-{
-    size_t wanted = *room > 0 ? 2 * *room : 256;
-    void *grown;
-
-    if (count < *room)
-        return H5STORE_OK;
-    grown = realloc(*(void **)array, wanted * size);
-    if (grown == NULL)
-        return hs_fail_nomem(err, wanted * size, "a rebuild");
-    *(void **)array = grown;
-    *room = wanted;
-    return H5STORE_OK;
-}
 
 static int
 rebuild_make_blob(struct rebuild *r, hs_blob *blob, h5store_err *err)
@@ -66,7 +51,8 @@ rebuild_make_blob(struct rebuild *r, hs_blob *blob, h5store_err *err)
             return hs_fail(err, H5STORE_E_UNSUPPORTED, 0,
                            "container '%s' has arrays in chunks that this library does not make; "
                            "its metadata cannot be made anew", hs_container_path(c));
-        rc = rebuild_grow(&r->extents, r->extent_count, &r->extent_room, sizeof *r->extents, err);
+        rc = hs_grow(&r->extents, r->extent_count, &r->extent_room, sizeof *r->extents, "a rebuild",
+                     err);
         if (rc == H5STORE_OK) /* for a moment, as after a reservation */
             rc = hs_space_loosen(hs_container_space(c), blob->extent, hs_container_sequence(c),
                                  err);
@@ -91,8 +77,8 @@ rebuild_blob(struct rebuild *r, uint64_t address, h5store_err *err)
     if (rc < 0)
         return rc;
     if (blob.info.links > 0) {
-        rc = rebuild_grow(&r->blobs.sizes, r->blobs.count, &r->blob_room, sizeof *r->blobs.sizes,
-                          err);
+        rc = hs_grow(&r->blobs.sizes, r->blobs.count, &r->blob_room, sizeof *r->blobs.sizes,
+                     "a rebuild", err);
         if (rc == H5STORE_OK)
             rc = rebuild_make_blob(r, &blob, err);
         if (rc == H5STORE_OK)

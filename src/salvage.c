@@ -25,22 +25,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int
-salvage_grow(void *list, size_t count, size_t *room, size_t size, h5store_err *err)
-{
-    size_t wanted = *room > 0 ? 2 * *room : 16;
-    void *grown;
-
-    if (count < *room)
-        return H5STORE_OK;
-    grown = realloc(*(void **)list, wanted * size);
-    if (grown == NULL)
-        return hs_fail_nomem(err, wanted * size, "salvaging");
-    *(void **)list = grown;
-    *room = wanted;
-    return H5STORE_OK;
-}
-
 void
 salvage_find(salvage *s, enum h5store_clause clause, bool is_error, const char *object,
              const char *format, ...)
@@ -234,7 +218,7 @@ salvage_finish_blobs(salvage *s, h5store_err *err)
     for (size_t i = 0; rc == H5STORE_OK && i < s->object_room; i++) {
         if (s->objects[i].address == UINT64_MAX || !s->objects[i].is_blob)
             continue;
-        rc = salvage_grow(&addresses, count, &room, sizeof *addresses, err);
+        rc = hs_grow(&addresses, count, &room, sizeof *addresses, "salvaging", err);
         if (rc == H5STORE_OK)
             addresses[count++] = s->objects[i].address;
     }

@@ -8,6 +8,7 @@
 #ifndef HS_SALVAGE_IMPL_H
 #define HS_SALVAGE_IMPL_H
 
+#include "grow.h"
 #include "batch.h"
 #include "dense.h"
 #include "salvage.h"
@@ -114,9 +115,6 @@ typedef struct salvage {
     size_t put_count, put_room;
     uint8_t *buffer;
 } salvage;
-
-/* Room for one more in a list.  NOMEM. */
-int salvage_grow(void *list, size_t count, size_t *room, size_t size, h5store_err *err);
 
 /* Tell a finding.  Errors are losses. */
 void salvage_find(salvage *s, enum h5store_clause clause, bool is_error, const char *object,

@@ -242,7 +242,7 @@ salvage_blob(salvage *s, uint64_t address, bool *whole, h5store_err *err)
     }
     *whole = true;
     object->state = BLOB_PUT;
-    rc = salvage_grow(&s->puts, s->put_count, &s->put_room, sizeof *s->puts, err);
+    rc = hs_grow(&s->puts, s->put_count, &s->put_room, sizeof *s->puts, "salvaging", err);
     if (rc < 0)
         return rc;
     s->puts[s->put_count++] = address;
@@ -326,7 +326,7 @@ save_take_link(const hs_ohdr_link *link, bool sure, void *context, h5store_err *
         }
     if (!save_parse_index(link, &index))
         return H5STORE_OK;
-    rc = salvage_grow(&item->links, item->count, &item->room, sizeof *item->links, err);
+    rc = hs_grow(&item->links, item->count, &item->room, sizeof *item->links, "salvaging", err);
     if (rc == H5STORE_OK)
         item->links[item->count++] = (struct save_link){index, link->address};
     return rc;

@@ -251,7 +251,7 @@ search_note_block(salvage *s, const uint8_t *bytes, uint64_t address, h5store_er
 
     if (!hs_dense_parse_block(bytes, address, &block))
         return H5STORE_OK;
-    rc = salvage_grow(&s->blocks, s->block_count, &s->block_room, sizeof *s->blocks, err);
+    rc = hs_grow(&s->blocks, s->block_count, &s->block_room, sizeof *s->blocks, "salvaging", err);
     if (rc == H5STORE_OK)
         s->blocks[s->block_count++] = block;
     return rc;
@@ -290,7 +290,7 @@ search_note_head(salvage *s, uint64_t address, h5store_err *err)
     if (header.is_group)
         head.heap = header.heap;
     head.has_path = head.kind == HEAD_GROUP && hs_ohdr_find(&header, "path") != NULL;
-    rc = salvage_grow(&s->heads, s->head_count, &s->head_room, sizeof *s->heads, err);
+    rc = hs_grow(&s->heads, s->head_count, &s->head_room, sizeof *s->heads, "salvaging", err);
     if (rc == H5STORE_OK)
         s->heads[s->head_count++] = head;
     return rc;
@@ -365,7 +365,7 @@ search_known_extents(salvage *s, hs_extent **extents, size_t *count, h5store_err
         hs_blob_release(&blob);
         if (blob.extent.length == 0)
             continue;
-        rc = salvage_grow(extents, *count, &room, sizeof **extents, err);
+        rc = hs_grow(extents, *count, &room, sizeof **extents, "salvaging", err);
         if (rc == H5STORE_OK)
             (*extents)[(*count)++] = blob.extent;
     }

@@ -74,7 +74,8 @@ salvage_place_add(salvage_places *places, salvage_kind kind, uint64_t address,
                   const char *collection, const char *key, bool orphan, h5store_err *err)
 {
     salvage_place place = {kind, address, NULL, NULL, orphan};
-    int rc = salvage_grow(&places->list, places->count, &places->room, sizeof *places->list, err);
+    int rc = hs_grow(&places->list, places->count, &places->room, sizeof *places->list,
+                     "salvaging", err);
 
     if (rc < 0)
         return rc;
@@ -292,7 +293,7 @@ walk_note_gap(salvage *s, const salvage_place *place, uint64_t heap, uint64_t tr
     if (path != NULL)
         salvage_find(s, H5STORE_V_ITEM, false, path,
                      "the names in a group cannot all be read where they should be");
-    rc = salvage_grow(&s->gaps, s->gap_count, &s->gap_room, sizeof *s->gaps, err);
+    rc = hs_grow(&s->gaps, s->gap_count, &s->gap_room, sizeof *s->gaps, "salvaging", err);
     if (rc == H5STORE_OK)
         rc = salvage_place_add(&copy, place->kind, place->address, place->collection, NULL,
                                place->orphan, err);
@@ -305,7 +306,7 @@ walk_note_gap(salvage *s, const salvage_place *place, uint64_t heap, uint64_t tr
 static int
 walk_note_heap(salvage *s, uint64_t heap, h5store_err *err)
 {
-    int rc = salvage_grow(&s->heaps, s->heap_count, &s->heap_room, sizeof *s->heaps, err);
+    int rc = hs_grow(&s->heaps, s->heap_count, &s->heap_room, sizeof *s->heaps, "salvaging", err);
 
     if (rc == H5STORE_OK)
         s->heaps[s->heap_count++] = heap;

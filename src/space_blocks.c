@@ -17,6 +17,7 @@
  * space and nothing else.
  */
 #include "digest.h"
+#include "grow.h"
 #include "space_impl.h"
 
 #define BLOCK_HEAD_SIZE 24u
@@ -75,15 +76,9 @@ hs_space_give_block(hs_space *space, uint64_t address, uint64_t length)
     if (length < block_least[0] || length > HS_ARENA_SIZE || address % 8 != 0 ||
         address < HS_SPACE_START || length > space->eoa || address > space->eoa - length)
         return;
-    if (blocks->given_count == blocks->given_room) {
-        size_t room = blocks->given_room > 0 ? 2 * blocks->given_room : 64;
-        hs_extent *given = realloc(blocks->given, room * sizeof *given);
-
-        if (given == NULL)
-            return; /* lost until the next repack */
-        blocks->given = given;
-        blocks->given_room = room;
-    }
+    if (hs_grow(&blocks->given, blocks->given_count, &blocks->given_room, sizeof *blocks->given,
+                "the free blocks", NULL) < 0)
+        return; /* lost until the next rebuild */
     blocks->given[blocks->given_count++] = (hs_extent){address, length};
 }
 
@@ -167,19 +162,15 @@ block_take(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address)
 static int
 space_note_fresh(hs_space *space, hs_extent extent, h5store_err *err)
 {
+    int rc;
+
     if (!space->fresh_noted)
         return H5STORE_OK;
-    if (space->fresh_count == space->fresh_room) {
-        size_t room = space->fresh_room > 0 ? 2 * space->fresh_room : 64;
-        hs_extent *fresh = realloc(space->fresh, room * sizeof *fresh);
-
-        if (fresh == NULL)
-            return hs_fail_nomem(err, room * sizeof *fresh, "the space table");
-        space->fresh = fresh;
-        space->fresh_room = room;
-    }
-    space->fresh[space->fresh_count++] = extent;
-    return H5STORE_OK;
+    rc = hs_grow(&space->fresh, space->fresh_count, &space->fresh_room, sizeof *space->fresh,
+                 "the space table", err);
+    if (rc == H5STORE_OK)
+        space->fresh[space->fresh_count++] = extent;
+    return rc;
 }
 
 int

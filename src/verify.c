@@ -8,6 +8,7 @@
  */
 #include "verify.h"
 #include "cursor.h"
+#include "grow.h"
 #include "h5util.h"
 #include "os.h"
 #include "reader.h"
@@ -61,36 +62,25 @@ verify_find(struct verify_state *v, enum h5store_clause clause, bool is_error, c
 static int
 verify_add(struct verify_state *v, struct verify_piece piece, h5store_err *err)
 {
-    if (v->count == v->room) {
-        size_t room = v->room ? v->room * 2 : 256;
-        struct verify_piece *pieces = realloc(v->pieces, room * sizeof *pieces);
+    int rc = hs_grow(&v->pieces, v->count, &v->room, sizeof *v->pieces, "verifying", err);
 
-        if (pieces == NULL)
-            return hs_fail_nomem(err, room * sizeof *pieces, "verifying");
-        v->pieces = pieces;
-        v->room = room;
-    }
-    v->pieces[v->count++] = piece;
-    return H5STORE_OK;
+    if (rc == H5STORE_OK)
+        v->pieces[v->count++] = piece;
+    return rc;
 }
 
 /* A blob has an error: the results that have it are named later.  Blobs are walked in order. */
 static int
 verify_add_bad(struct verify_state *v, const h5store_id *id, h5store_err *err)
 {
+    int rc;
+
     if (v->bad_count > 0 && h5store_id_equal(&v->bad[v->bad_count - 1], id))
         return H5STORE_OK;
-    if (v->bad_count == v->bad_room) {
-        size_t room = v->bad_room ? v->bad_room * 2 : 64;
-        h5store_id *bad = realloc(v->bad, room * sizeof *bad);
-
-        if (bad == NULL)
-            return hs_fail_nomem(err, room * sizeof *bad, "verifying");
-        v->bad = bad;
-        v->bad_room = room;
-    }
-    v->bad[v->bad_count++] = *id;
-    return H5STORE_OK;
+    rc = hs_grow(&v->bad, v->bad_count, &v->bad_room, sizeof *v->bad, "verifying", err);
+    if (rc == H5STORE_OK)
+        v->bad[v->bad_count++] = *id;
+    return rc;
 }
 
 static int
