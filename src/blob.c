@@ -419,8 +419,7 @@ blob_drop(hs_container *c, hid_t fan, const h5store_id *id, bool *dropped, h5sto
     space->counters.blob_bytes -= hs_min(space->counters.blob_bytes, size);
     if (H5Ldelete(fan, name, H5P_DEFAULT) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove blob '%s'", name);
-    for (size_t i = 0; i < header.block_count; i++)
-        hs_space_give_block(space, header.blocks[i].address, header.blocks[i].length);
+    hs_ohdr_give_back(space, &header);
     for (int i = 0; i < 2; i++)
         if (index[i].length > 0)
             hs_space_give_block(space, index[i].address, index[i].length);

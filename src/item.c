@@ -132,6 +132,18 @@ item_note_link(struct item_links *links, const char *name, size_t length, uint64
     }
 }
 
+/* A list for @p count links, none of which is known yet. */
+static int
+item_expect_links(hs_item *item, size_t count, h5store_err *err)
+{
+    item->links = malloc((count + 1) * sizeof *item->links);
+    if (item->links == NULL)
+        return hs_fail_nomem(err, count * sizeof *item->links, "an item");
+    memset(item->links, 0xff, (count + 1) * sizeof *item->links);
+    item->link_count = count;
+    return H5STORE_OK;
+}
+
 /* The links of a group that keeps them in a heap. */
 static int
 item_list_links(hid_t file, struct item_links *links, h5store_err *err)
@@ -143,36 +155,26 @@ item_list_links(hid_t file, struct item_links *links, h5store_err *err)
     if (group < 0)
         return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item cannot be opened");
     rc = hs_names_read(group, &names, err);
-    if (rc < 0)
-        return rc;
-    links->item->link_count = names.count;
-    links->item->links = malloc((names.count + 1) * sizeof *links->item->links);
-    if (links->item->links == NULL)
-        return hs_fail_nomem(err, names.count * sizeof *links->item->links, "an item");
-    memset(links->item->links, 0xff, (names.count + 1) * sizeof *links->item->links);
-    for (size_t i = 0; i < names.count; i++)
+    if (rc == H5STORE_OK)
+        rc = item_expect_links(links->item, names.count, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++)
         item_note_link(links, names.names[i], strlen(names.names[i]), names.addresses[i]);
-    return H5STORE_OK;
+    return rc;
 }
 
 static int
 item_read_links(hid_t file, struct item_links *links, h5store_err *err)
 {
-    hs_item *item = links->item;
-    const hs_ohdr *header = &item->header;
-    size_t count = header->link_count;
+    const hs_ohdr *header = &links->item->header;
+    int rc;
 
     if (header->links_dense)
         return item_list_links(file, links, err);
-    item->links = malloc((count + 1) * sizeof *item->links);
-    if (item->links == NULL)
-        return hs_fail_nomem(err, count * sizeof *item->links, "an item");
-    memset(item->links, 0xff, (count + 1) * sizeof *item->links);
-    item->link_count = count;
-    for (size_t i = 0; i < count; i++)
+    rc = item_expect_links(links->item, header->link_count, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < header->link_count; i++)
         item_note_link(links, header->links[i].name, header->links[i].name_length,
                        header->links[i].address);
-    return H5STORE_OK;
+    return rc;
 }
 
 static int
@@ -226,21 +228,31 @@ hs_item_copy_member(const hs_item_member *member, uint8_t **copy, h5store_err *e
     return H5STORE_OK;
 }
 
-int
-hs_item_read_source(hid_t file, const char *collection, char **text, h5store_err *err)
+/* Open the group of an item or collection.  NOT_FOUND. */
+static int
+item_open(hid_t file, const char *collection, const char *key, hid_t *group, h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
-    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    htri_t has;
-    int rc = hs_item_path(collection, NULL, &path, err);
+    int rc = hs_item_path(collection, key, &path, err);
 
     if (rc < 0)
         return rc;
-    group = H5Gopen2(file, path, H5P_DEFAULT);
-    if (group < 0) {
-        (void)H5Eclear2(H5E_DEFAULT);
-        return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
-    }
+    *group = H5Gopen2(file, path, H5P_DEFAULT);
+    if (*group >= 0)
+        return H5STORE_OK;
+    (void)H5Eclear2(H5E_DEFAULT);
+    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
+}
+
+int
+hs_item_read_source(hid_t file, const char *collection, char **text, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+    htri_t has;
+    int rc = item_open(file, collection, NULL, &group, err);
+
+    if (rc < 0)
+        return rc;
     has = H5Aexists(group, "source");
     if (has < 0)
         return hs_h5_fail(err, H5STORE_E_DAMAGED, "a collection cannot be read");
@@ -391,22 +403,6 @@ hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, const
     return H5STORE_OK;
 }
 
-/* Open the group of an item or collection.  NOT_FOUND. */
-static int
-item_open(hid_t file, const char *collection, const char *key, hid_t *group, h5store_err *err)
-{
-    HS_CLEANUP(hs_freep) char *path = NULL;
-    int rc = hs_item_path(collection, key, &path, err);
-
-    if (rc < 0)
-        return rc;
-    *group = H5Gopen2(file, path, H5P_DEFAULT);
-    if (*group >= 0)
-        return H5STORE_OK;
-    (void)H5Eclear2(H5E_DEFAULT);
-    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no '%s'", path);
-}
-
 int
 hs_item_set_metadata(hs_container *c, hid_t file, const char *collection, const char *key,
                      const char *metadata, h5store_err *err)
@@ -452,13 +448,6 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
 
 /* ---- removing --------------------------------------------------------- */
 
-static void
-item_give_header(hs_space *space, const hs_ohdr *header)
-{
-    for (size_t i = 0; i < header->block_count; i++)
-        hs_space_give_block(space, header->blocks[i].address, header->blocks[i].length);
-}
-
 /* The space of a member that is a dataset. */
 static int
 item_give_member(hs_container *c, const hs_item_member *member, h5store_err *err)
@@ -466,7 +455,7 @@ item_give_member(hs_container *c, const hs_item_member *member, h5store_err *err
     hs_space *space = hs_container_space(c);
     const hs_ohdr *dataset = &member->dataset;
 
-    item_give_header(space, dataset);
+    hs_ohdr_give_back(space, dataset);
     if (dataset->block_count == 0)
         return H5STORE_OK;
     return hs_space_give_metadata(space, dataset->data_address, dataset->data_size,
@@ -508,48 +497,26 @@ item_give_up(hs_container *c, hid_t file, uint64_t address, hs_id_list *orphans,
     }
     if (item.header.references > 1) /* another program gave it a second name */
         return H5STORE_OK;
-    item_give_header(space, &item.header);
+    hs_ohdr_give_back(space, &item.header);
     rc = item_give_member(c, &item.output, err);
     return rc < 0 ? rc : item_give_member(c, &item.metadata, err);
 }
 
-/* All items of a collection's group and of the collections below it. */
+/* What the removal of a collection carries along. */
+struct item_removal {
+    hs_container *container;
+    hid_t file;
+    hs_id_list *orphans;
+};
+
 static int
-item_give_up_all(hs_container *c, hid_t file, hid_t group, const char *collection, bool in_fan,
-                 hs_id_list *orphans, int depth, h5store_err *err)
+item_give_up_one(const char *collection, const char *key, uint64_t address, void *context,
+                 h5store_err *err)
 {
-    HS_CLEANUP(hs_names_release) hs_names names = {0};
-    int rc;
+    const struct item_removal *removal = context;
+    int rc = item_give_up(removal->container, removal->file, address, removal->orphans, err);
 
-    if (depth > HS_ITEM_DEPTH)
-        return hs_fail(err, H5STORE_E_DAMAGED, 0, "collections of '%s' lie too deep",
-                       hs_container_path(c));
-    rc = hs_names_read(group, &names, err);
-    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
-        HS_CLEANUP(hs_h5_close_group) hid_t member = H5I_INVALID_HID;
-        HS_CLEANUP(hs_freep) char *name = NULL;
-        HS_CLEANUP(hs_freep) char *path = NULL;
-        bool fan = !in_fan && hs_item_is_fan(names.names[i]);
-
-        if (hs_item_unescape(names.names[i], &name, NULL) < 0)
-            continue; /* not ours */
-        if (in_fan) {
-            rc = item_give_up(c, file, names.addresses[i], orphans, err);
-            if (rc == H5STORE_OK)
-                rc = hs_container_usage_remove(c, collection != NULL ? collection : "", name, err);
-            continue;
-        }
-        rc = fan ? H5STORE_OK : hs_item_join(collection, name, &path, err);
-        if (rc < 0)
-            break;
-        member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
-        if (member < 0)
-            (void)H5Eclear2(H5E_DEFAULT);
-        else
-            rc = item_give_up_all(c, file, member, fan ? collection : path, fan, orphans,
-                                  depth + 1, err);
-    }
-    return rc;
+    return rc < 0 ? rc : hs_container_usage_remove(removal->container, collection, key, err);
 }
 
 int
@@ -578,11 +545,14 @@ hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+    struct item_removal removal = {c, file, orphans};
+    const hs_item_visitor visitor = {
+        .item = item_give_up_one, .context = &removal, .refuses_depth = true};
     int rc = item_open(file, collection, NULL, &group, err);
 
     if (rc < 0)
         return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
-    rc = item_give_up_all(c, file, group, collection, false, orphans, 0, err);
+    rc = hs_item_visit(c, group, collection, &visitor, err);
     if (rc == H5STORE_OK)
         rc = hs_item_path(collection, NULL, &path, err);
     if (rc < 0)

@@ -82,6 +82,23 @@ typedef struct hs_names {
 int hs_names_read(hid_t group, hs_names *names, h5store_err *err);
 void hs_names_release(hs_names *names);
 
+/* Whom to tell of the items and collections of a tree; anything but OK ends the visit. */
+typedef struct hs_item_visitor {
+    int (*item)(const char *collection, const char *key, uint64_t address, void *context,
+                h5store_err *err);
+    int (*collection)(const char *collection, void *context, h5store_err *err); /* or NULL */
+    void *context;
+    bool refuses_depth; /* groups below HS_ITEM_DEPTH: DAMAGED; else they are passed over */
+} hs_item_visitor;
+
+/*
+ * Visit what is in the group of a collection (NULL: "/items"), each collection before what it
+ * holds.  Names are listed group by group, before they are told, so that a visitor may remove.
+ * What no name of ours leads to is passed over.
+ */
+int hs_item_visit(hs_container *container, hid_t group, const char *collection,
+                  const hs_item_visitor *visitor, h5store_err *err);
+
 /* ---- in a write scope ------------------------------------------------- */
 
 /* Blobs that lost a link and may have to go; zero-initialised is empty. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names of items and collections, and lists of names and ids; see item.h.
+ * Names of items and collections, lists of names and ids, and the visit of a tree; see item.h.
  *
  * A component of a collection or a key stands in the file as it is, but for its first byte,
  * which is written as %XX when it is '#' (that marks the groups which hold items), '%', or
@@ -224,4 +224,54 @@ hs_names_read(hid_t group, hs_names *names, h5store_err *err)
         return hs_fail_nomem(err, 0, "the names in a group");
     }
     return hs_h5_fail(err, H5STORE_E_DAMAGED, "the members of a group cannot be listed");
+}
+
+/* ---- trees ------------------------------------------------------------ */
+
+/* The members of a collection's group, or (@p in_fan) of one that holds items of it. */
+static int
+item_visit(hs_container *c, hid_t group, const char *collection, bool in_fan, int depth,
+           const hs_item_visitor *visitor, h5store_err *err)
+{
+    HS_CLEANUP(hs_names_release) hs_names names = {0};
+    int rc;
+
+    if (depth > HS_ITEM_DEPTH)
+        return visitor->refuses_depth
+                   ? hs_fail(err, H5STORE_E_DAMAGED, 0, "collections of '%s' lie too deep",
+                             hs_container_path(c))
+                   : H5STORE_OK;
+    rc = hs_names_read(group, &names, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
+        HS_CLEANUP(hs_h5_close_group) hid_t member = H5I_INVALID_HID;
+        HS_CLEANUP(hs_freep) char *name = NULL;
+        HS_CLEANUP(hs_freep) char *path = NULL;
+        bool fan = !in_fan && hs_item_is_fan(names.names[i]);
+
+        if (hs_item_unescape(names.names[i], &name, NULL) < 0)
+            continue; /* not ours */
+        if (in_fan) {
+            rc = visitor->item(collection != NULL ? collection : "", name, names.addresses[i],
+                               visitor->context, err);
+            continue;
+        }
+        rc = fan ? H5STORE_OK : hs_item_join(collection, name, &path, err);
+        if (rc == H5STORE_OK && !fan && visitor->collection != NULL)
+            rc = visitor->collection(path, visitor->context, err);
+        if (rc < 0)
+            break;
+        member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
+        if (member < 0)
+            (void)H5Eclear2(H5E_DEFAULT);
+        else
+            rc = item_visit(c, member, fan ? collection : path, fan, depth + 1, visitor, err);
+    }
+    return rc;
+}
+
+int
+hs_item_visit(hs_container *c, hid_t group, const char *collection,
+              const hs_item_visitor *visitor, h5store_err *err)
+{
+    return item_visit(c, group, collection, false, 0, visitor, err);
 }

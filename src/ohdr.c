@@ -408,3 +408,10 @@ hs_ohdr_move_data(hs_pager *pager, const hs_ohdr *header, uint64_t data_address,
                             err);
     return rc;
 }
+
+void
+hs_ohdr_give_back(hs_space *space, const hs_ohdr *header)
+{
+    for (size_t i = 0; i < header->block_count; i++)
+        hs_space_give_block(space, header->blocks[i].address, header->blocks[i].length);
+}

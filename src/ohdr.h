@@ -15,7 +15,7 @@
 #ifndef HS_OHDR_H
 #define HS_OHDR_H
 
-#include "pager.h"
+#include "space.h"
 
 /* A chunk of the header, as it lies in the file: signature to checksum. */
 typedef struct hs_ohdr_block {
@@ -111,6 +111,9 @@ int hs_ohdr_move_data(hs_pager *pager, const hs_ohdr *header, uint64_t data_addr
  * the bytes do not begin with one of a hard link.
  */
 size_t hs_ohdr_parse_link(const uint8_t *bytes, size_t size, hs_ohdr_link *link);
+
+/* The object is removed: its header's space is free once this transaction is saved. */
+void hs_ohdr_give_back(hs_space *space, const hs_ohdr *header);
 
 /* HDF5's checksum of metadata: hashlittle of lookup3 by Bob Jenkins (public domain, 2006,
  * burtleburtle.net/bob/c/lookup3.c) with initial value 0. */

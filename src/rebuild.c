@@ -179,9 +179,10 @@ rebuild_links(struct rebuild *r, const hs_item *item, h5store_id *ids, bool *who
 }
 
 static int
-rebuild_item(struct rebuild *r, const char *collection, const char *key, uint64_t address,
+rebuild_item(const char *collection, const char *key, uint64_t address, void *context,
              h5store_err *err)
 {
+    struct rebuild *r = context;
     HS_CLEANUP(hs_item_release) hs_item item = {0};
     HS_CLEANUP(hs_freep) h5store_id *ids = NULL;
     HS_CLEANUP(hs_freep) uint8_t *metadata = NULL;
@@ -212,8 +213,9 @@ rebuild_item(struct rebuild *r, const char *collection, const char *key, uint64_
 }
 
 static int
-rebuild_source(struct rebuild *r, const char *collection, h5store_err *err)
+rebuild_source(const char *collection, void *context, h5store_err *err)
 {
+    const struct rebuild *r = context;
     HS_CLEANUP(hs_freep) char *text = NULL;
     int rc = hs_item_read_source(r->old, collection, &text, err);
 
@@ -222,47 +224,14 @@ rebuild_source(struct rebuild *r, const char *collection, h5store_err *err)
     return rc < 0 ? rc : hs_item_set_source(r->container, r->fresh, collection, text, err);
 }
 
-/* What is in the group of a collection (NULL: of all), or in one that holds items of it. */
-static int
-rebuild_items(struct rebuild *r, hid_t group, const char *collection, bool in_fan, int depth,
-              h5store_err *err)
-{
-    HS_CLEANUP(hs_names_release) hs_names names = {0};
-    int rc = depth > HS_ITEM_DEPTH ? H5STORE_OK : hs_names_read(group, &names, err);
-
-    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
-        HS_CLEANUP(hs_h5_close_group) hid_t member = H5I_INVALID_HID;
-        HS_CLEANUP(hs_freep) char *name = NULL;
-        HS_CLEANUP(hs_freep) char *path = NULL;
-        bool fan = !in_fan && hs_item_is_fan(names.names[i]);
-
-        if (hs_item_unescape(names.names[i], &name, NULL) < 0)
-            continue; /* not ours */
-        if (in_fan) {
-            rc = rebuild_item(r, collection != NULL ? collection : "", name, names.addresses[i],
-                              err);
-            continue;
-        }
-        rc = fan ? H5STORE_OK : hs_item_join(collection, name, &path, err);
-        if (rc == H5STORE_OK && !fan)
-            rc = rebuild_source(r, path, err);
-        if (rc < 0)
-            break;
-        member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
-        if (member < 0)
-            (void)H5Eclear2(H5E_DEFAULT);
-        else
-            rc = rebuild_items(r, member, fan ? collection : path, fan, depth + 1, err);
-    }
-    return rc;
-}
-
 /* ---- the whole -------------------------------------------------------- */
 
 static int
 rebuild_all(struct rebuild *r, bool with_items, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_group) hid_t items = H5I_INVALID_HID;
+    const hs_item_visitor visitor = {
+        .item = rebuild_item, .collection = rebuild_source, .context = r};
     int rc = with_items ? rebuild_blobs(r, err) : H5STORE_OK;
 
     if (rc == H5STORE_OK)
@@ -273,7 +242,7 @@ rebuild_all(struct rebuild *r, bool with_items, h5store_err *err)
     if (items < 0)
         return hs_h5_fail(err, H5STORE_E_DAMAGED, "container '%s' has no group '/items'",
                           hs_container_path(r->container));
-    return rebuild_items(r, items, NULL, false, 0, err);
+    return hs_item_visit(r->container, items, NULL, &visitor, err);
 }
 
 int
