@@ -28,6 +28,22 @@ module_add_record(PyObject *module, PyStructSequence_Desc *desc, PyTypeObject **
     return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
 }
 
+PyObject *
+record_of_numbers(PyTypeObject *type, const uint64_t *numbers, Py_ssize_t count)
+{
+    PyObject *record = PyStructSequence_New(type);
+
+    for (Py_ssize_t i = 0; record != NULL && i < count; i++) {
+        PyObject *value = PyLong_FromUnsignedLongLong(numbers[i]);
+
+        if (value == NULL)
+            Py_CLEAR(record);
+        else
+            PyStructSequence_SetItem(record, i, value);
+    }
+    return record;
+}
+
 void
 object_free(PyObject *self)
 {

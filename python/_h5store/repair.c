@@ -50,20 +50,8 @@ salvage_record(module_state *state, const h5store_salvaged *done)
 {
     const uint64_t values[] = {done->items, done->blobs, done->lost_items, done->lost_blobs,
                                done->unnamed_items};
-    PyObject *record = PyStructSequence_New(state->salvage_type);
-    int failed = 0;
 
-    if (record == NULL)
-        return NULL;
-    for (Py_ssize_t i = 0; i < 5; i++) {
-        PyObject *value = PyLong_FromUnsignedLongLong(values[i]);
-
-        failed |= value == NULL;
-        PyStructSequence_SetItem(record, i, value);
-    }
-    if (failed)
-        Py_CLEAR(record);
-    return record;
+    return record_of_numbers(state->salvage_type, values, 5);
 }
 
 static PyObject *

@@ -69,6 +69,8 @@ module_state *state_of(PyObject *self);
 int module_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
 /* As above for a named tuple. */
 int module_add_record(PyObject *module, PyStructSequence_Desc *desc, PyTypeObject **slot);
+/* A named tuple of @p count whole numbers. */
+PyObject *record_of_numbers(PyTypeObject *type, const uint64_t *numbers, Py_ssize_t count);
 /* Free an object of one of our types and its reference to the type. */
 void object_free(PyObject *self);
 

@@ -439,7 +439,6 @@ store_stat(StoreObject *self, PyObject *Py_UNUSED(ignored))
     h5store_totals totals;
     h5store_err err;
     h5store *store = store_enter(self);
-    PyObject *record;
     int rc;
 
     if (store == NULL)
@@ -456,19 +455,8 @@ store_stat(StoreObject *self, PyObject *Py_UNUSED(ignored))
         totals.linked_bytes, totals.free_bytes, totals.file_size, totals.disk_bytes,
         totals.log_bytes,    totals.used_bytes, totals.metadata_bytes,
     };
-    record = PyStructSequence_New(state_of((PyObject *)self)->totals_type);
-    if (record == NULL)
-        return NULL;
-    for (Py_ssize_t i = 0; i < 11; i++) {
-        PyObject *value = PyLong_FromUnsignedLongLong(values[i]);
 
-        if (value == NULL) {
-            Py_DECREF(record);
-            return NULL;
-        }
-        PyStructSequence_SetItem(record, i, value);
-    }
-    return record;
+    return record_of_numbers(state_of((PyObject *)self)->totals_type, values, 11);
 }
 
 static PyObject *

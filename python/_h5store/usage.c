@@ -6,22 +6,6 @@
 
 #include <string.h>
 
-static PyObject *
-usage_record(PyTypeObject *type, const uint64_t *values, Py_ssize_t count)
-{
-    PyObject *record = PyStructSequence_New(type);
-
-    for (Py_ssize_t i = 0; record != NULL && i < count; i++) {
-        PyObject *value = PyLong_FromUnsignedLongLong(values[i]);
-
-        if (value == NULL)
-            Py_CLEAR(record);
-        else
-            PyStructSequence_SetItem(record, i, value);
-    }
-    return record;
-}
-
 static int
 usage_kind(const char *name, h5store_note_kind *kind)
 {
@@ -101,7 +85,7 @@ store_usage(PyObject *self, PyObject *Py_UNUSED(ignored))
     const uint64_t values[] = {usage.hits,   usage.misses,     usage.heals,
                                usage.stored, usage.duplicates, usage.duplicate_bytes};
 
-    return usage_record(state_of(self)->usage_type, values, 6);
+    return record_of_numbers(state_of(self)->usage_type, values, 6);
 }
 
 static PyObject *
@@ -206,7 +190,7 @@ store_compact(PyObject *self, PyObject *args)
     const uint64_t values[] = {done.size_before, done.size_after, done.moved_bytes, done.moved,
                                (uint64_t)done.rebuilt};
 
-    return usage_record(state_of(self)->compaction_type, values, 5);
+    return record_of_numbers(state_of(self)->compaction_type, values, 5);
 }
 
 int
