@@ -47,6 +47,14 @@ class Entry:
     freed_bytes: int = 0
 
     @property
+    def collection(self) -> str:
+        return self.names[0]
+
+    @property
+    def key(self) -> str:
+        return self.names[1]
+
+    @property
     def size(self) -> int:
         """Bytes that removing it frees."""
         return self.small_bytes + self.own_bytes
@@ -168,7 +176,7 @@ def _choose(
             break
         if entry.names in spare:
             continue
-        freed = entry.small_bytes + counter.freed_by_entry(entry)
+        freed = entry.small_bytes + counter.freed(entry)
         chosen.append(replace(entry, freed_bytes=freed))
         total -= freed
     return chosen
@@ -247,27 +255,17 @@ class LinkCounter:
         self._raw = raw
         self._left: dict[str, int] = {}  # of blobs with more links than were counted off
 
-    def freed(self, info: _h5store.ItemInfo) -> int:
+    def freed(self, info: Entry | _h5store.ItemInfo) -> int:
         """Return the bytes of arrays that have no link left after this result's."""
         if info.own_bytes == info.linked_bytes:  # it shares nothing
             return info.own_bytes
-        return self.freed_by(info.collection, info.key)
-
-    def freed_by_entry(self, entry: Entry) -> int:
-        """As `freed`, of an entry."""
-        if entry.own_bytes == entry.linked_bytes:
-            return entry.own_bytes
-        return self.freed_by(*entry.names)
-
-    def freed_by(self, collection: str, key: str) -> int:
-        """As `freed`, by name."""
         freed = 0
-        for info in self._blobs(collection, key):
-            left = self._left.pop(info.id, info.links) - 1
+        for blob in self._blobs(info.collection, info.key):
+            left = self._left.pop(blob.id, blob.links) - 1
             if left > 0:
-                self._left[info.id] = left
+                self._left[blob.id] = left
             else:
-                freed += info.nbytes
+                freed += blob.nbytes
         return freed
 
     def _blobs(self, collection: str, key: str) -> Iterator[_h5store.BlobInfo]:
