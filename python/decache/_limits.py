@@ -107,6 +107,7 @@ def enforce(
     limits: Limits,
     dry_run: bool = False,
     spare: Collection[tuple[str, str]] = (),
+    counter: LinkCounter | None = None,
 ) -> list[Entry]:
     """Remove results until all limits are kept.
 
@@ -118,6 +119,8 @@ def enforce(
         Remove nothing, and tell what would go.
     spare : collection of tuple of str
         Names of results that stay.
+    counter : LinkCounter, optional
+        What tells the bytes that go; by default one that takes no look at compression.
 
     Returns
     -------
@@ -127,7 +130,7 @@ def enforce(
     removed: list[Entry] = []
     compacted = False
     while True:
-        chosen = _choose(raw, limits, spare)
+        chosen = _choose(raw, limits, spare, counter or LinkCounter(raw))
         if dry_run or not chosen:
             return chosen if dry_run else removed
         batch = raw.batch()
@@ -154,7 +157,10 @@ def _used(raw: _h5store.Store, limits: Limits) -> int:
 
 
 def _choose(
-    raw: _h5store.Store, limits: Limits, spare: Collection[tuple[str, str]]
+    raw: _h5store.Store,
+    limits: Limits,
+    spare: Collection[tuple[str, str]],
+    counter: LinkCounter,
 ) -> list[Entry]:
     """Return what to remove; at least one result while there are any and a limit is exceeded."""
     count = raw.stat().items
@@ -166,7 +172,6 @@ def _choose(
         return []  # whatever is stored, this took no look at any of it
 
     deadline = None if limits.age is None else time.time() - limits.age
-    counter = LinkCounter(raw)
     chosen: list[Entry] = []
     for entry in entries(raw):
         too_large = limits.bytes is not None and total > limits.bytes
@@ -249,21 +254,27 @@ class LinkCounter:
     Parameters
     ----------
     raw : _h5store.Store
+    exact : bool
+        Count compressed arrays with the bytes that they have on the disk, for which all arrays
+        are looked at first; else with those that they have in memory.
     """
 
-    def __init__(self, raw: _h5store.Store) -> None:
+    def __init__(self, raw: _h5store.Store, exact: bool = False) -> None:
         self._raw = raw
+        self._one_by_one = exact and any(map(_is_compressed, raw.blobs()))
         self._left: dict[str, int] = {}  # of blobs with more links than were counted off
 
     def freed(self, info: Entry | _h5store.ItemInfo) -> int:
         """Return the bytes of arrays that have no link left after this result's."""
-        if info.own_bytes == info.linked_bytes:  # it shares nothing
+        if info.own_bytes == info.linked_bytes and not self._one_by_one:  # it shares nothing
             return info.own_bytes
         freed = 0
         for blob in self._blobs(info.collection, info.key):
             left = self._left.pop(blob.id, blob.links) - 1
             if left > 0:
                 self._left[blob.id] = left
+            elif self._one_by_one and _is_compressed(blob):
+                freed += blob.stored_bytes
             else:
                 freed += blob.nbytes
         return freed
@@ -274,3 +285,7 @@ class LinkCounter:
             for link in range(item.link_count):
                 with contextlib.suppress(_h5store.NotFoundError, _h5store.DamagedError):
                     yield item.blob(link).info
+
+
+def _is_compressed(info: _h5store.BlobInfo) -> bool:
+    return info.offset == 0 and info.stored_bytes > 0

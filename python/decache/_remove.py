@@ -203,7 +203,7 @@ def _remove(
     progress: Callable[[int], None] | None = None,
 ) -> Removal:
     removal = Removal()
-    counter = _limits.LinkCounter(raw)
+    counter = _limits.LinkCounter(raw, exact=True)
     names: list[tuple[str, str]] = []
     for info in infos:
         small = info.output_size + info.metadata_size
@@ -270,6 +270,7 @@ def prune(
 def prune_open(raw: _h5store.Store, limits: _limits.Limits, dry_run: bool) -> Removal:
     """As `prune`, of an open container."""
     removal = Removal()
-    for entry in _limits.enforce(raw, limits, dry_run=dry_run):
+    counter = _limits.LinkCounter(raw, exact=True)
+    for entry in _limits.enforce(raw, limits, dry_run=dry_run, counter=counter):
         removal.add(entry.names[0], entry.small_bytes, entry.freed_bytes - entry.small_bytes)
     return removal

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import _cached
 import decache
+import joblib
 import pytest
 from _children import open_folder
 from _cli import (
@@ -85,6 +86,26 @@ def test_dry_run_says_what_a_run_does(cache, command, results, arrays):
     assert before.blob_bytes - after.blob_bytes == arrays * LARGE_BYTES
     assert abs(disk - disk_bytes(path) - arrays * LARGE_BYTES) <= SMALL_CHANGE
     assert is_whole(path)
+
+
+@pytest.mark.parametrize(
+    "command", [["rm", "second"], ["rm", "--all"], ["prune", "--items", "2"]], ids=" ".join
+)
+def test_compressed_arrays_count_as_the_disk_has_them(tmp_path, command):
+    """Many and large enough that what the disk gets is more than metadata."""
+    memory = joblib.Memory(str(tmp_path), backend="cas", verbose=0, compress=1)
+    joblib.memory._FUNCTION_HASHES.clear()
+    for seed in range(12):
+        memory.cache(_cached.second)(seed, 1e5)
+    _shared._close_all()
+    path = container_of(tmp_path)
+    assert holds(path).blobs == 13 and disk_bytes(path) < 12 * LARGE_BYTES
+    planned = document(command[0], tmp_path, *command[1:], "-n")
+    assert 0 < planned["array_bytes"] < planned["results"] * LARGE_BYTES * 0.9
+    disk = disk_bytes(path)
+    assert document(command[0], tmp_path, *command[1:]) == {**planned, "dry_run": False}
+    assert abs(disk - disk_bytes(path) - planned["array_bytes"]) <= SMALL_CHANGE
+    assert planned["array_bytes"] > 2 * SMALL_CHANGE
 
 
 def test_what_is_left_is_right_and_what_went_is_computed_again(cache):
