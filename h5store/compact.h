@@ -37,7 +37,8 @@ typedef struct h5store_compaction {
  * Crash: killed inside this call, every result is still there, and the next compaction or put
  * uses the space.
  *
- * @param      progress  Called with bytes looked at, of how many; may be NULL.
+ * @param      progress  Called with bytes looked at, of how many; may be NULL.  If it ends the
+ *                       work, what was moved is moved.
  * @param      context   Handed to @p progress.
  * @param[out] result    Written only on success.
  * @retval H5STORE_OK           Done, as far as others let it.

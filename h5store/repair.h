@@ -51,7 +51,7 @@ typedef struct h5store_salvaged {
  * @param      target   Where to; by custom one that was just made.  Results of the same name
  *                      are replaced.
  * @param      options  NULL: nobody is told, and the timeout is that of h5store_options_init.
- * @param[out] result   Written on success, also when the callback ended it.  May be NULL.
+ * @param[out] result   Written on success, also when a callback ended it.  May be NULL.
  *
  * @retval H5STORE_OK             It came to its end; what was lost is in result.
  * @retval H5STORE_E_INVALID      A NULL argument; or source and target are the same.

@@ -39,8 +39,11 @@ typedef struct h5store_finding {
  */
 typedef int (*h5store_finding_fn)(const h5store_finding *finding, void *context);
 
-/** Called now and then with the bytes checked so far, of about how many. */
-typedef void (*h5store_progress_fn)(uint64_t done, uint64_t total, void *context);
+/**
+ * Called now and then, with no lock held, with the bytes looked at so far, of about how many.
+ * Anything but 0 ends the work early, in good order; it is not called again.
+ */
+typedef int (*h5store_progress_fn)(uint64_t done, uint64_t total, void *context);
 
 /** What to check and whom to tell. */
 typedef struct h5store_verify_options {

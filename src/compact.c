@@ -284,8 +284,8 @@ compact_round(struct compact *job, size_t *next, h5store_err *err)
         rc = compact_commit(job, moves, taken, err);
     for (size_t i = 0; i < taken; i++)
         hs_container_unpin(c, moves[i].to);
-    if (job->progress != NULL)
-        job->progress(job->done, job->bytes, job->context);
+    if (job->progress != NULL && job->progress(job->done, job->bytes, job->context) != 0)
+        *next = job->count; /* what was moved is worth having */
     return rc;
 }
 

@@ -46,8 +46,9 @@ salvage_progress(salvage *s, uint64_t more)
 {
     s->done += more;
     s->total = hs_max(s->total, s->done);
-    if (s->options->progress != NULL)
-        s->options->progress(s->done, s->total, s->options->context);
+    if (!s->stopped && s->options->progress != NULL &&
+        s->options->progress(s->done, s->total, s->options->context) != 0)
+        s->stopped = true;
 }
 
 static uint64_t

@@ -74,7 +74,7 @@ typedef struct salvage_head {
 typedef struct salvage {
     const h5store_salvage_options *options;
     h5store_salvaged result;
-    bool stopped; /* the callback said so */
+    bool stopped; /* a callback said so */
     uint64_t done, total; /* bytes, for the progress */
 
     /* salvage_source.c */

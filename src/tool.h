@@ -192,7 +192,7 @@ void tool_findings_clear_line(tool_findings *findings); /* before anything else 
 
 /* The two callbacks; their context is the tool_findings. */
 int tool_findings_note(const h5store_finding *finding, void *context);
-void tool_findings_progress(uint64_t done, uint64_t total, void *context);
+int tool_findings_progress(uint64_t done, uint64_t total, void *context);
 
 /* ---- cleanup ------------------------------------------------------------- */
 

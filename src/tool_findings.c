@@ -126,7 +126,7 @@ tool_findings_note(const h5store_finding *finding, void *context)
     return tool_out_failed(findings->out) ? 1 : 0;
 }
 
-void
+int
 tool_findings_progress(uint64_t done, uint64_t total, void *context)
 {
     tool_findings *findings = context;
@@ -134,11 +134,12 @@ tool_findings_progress(uint64_t done, uint64_t total, void *context)
     double now = findings_now();
 
     if (!findings->interactive || now < findings->redraw_at)
-        return;
+        return 0;
     findings->redraw_at = now + FINDINGS_REDRAW;
     findings->drawn = true;
     fprintf(stderr, "\r%s: %3.0f %%, %10s of %10s", findings->verb,
             total > 0 && done < total ? 100.0 * (double)done / (double)total : 100.0,
             tool_size_text(done, had), tool_size_text(total, all));
     fflush(stderr);
+    return 0;
 }

@@ -28,7 +28,7 @@ struct verify_state {
     hs_container *container;
     const h5store_verify_options *options;
     uint64_t errors;
-    bool stopped; /* the callback said so */
+    bool stopped; /* a callback said so */
     uint64_t sequence, eoa;
     hs_counters stated, counted;
     struct verify_piece *pieces;
@@ -55,7 +55,8 @@ verify_find(struct verify_state *v, enum h5store_clause clause, bool is_error, c
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     v->errors += is_error;
-    if (v->options->finding != NULL && v->options->finding(&finding, v->options->context) != 0)
+    if (!v->stopped && v->options->finding != NULL &&
+        v->options->finding(&finding, v->options->context) != 0)
         v->stopped = true;
 }
 
@@ -187,6 +188,17 @@ verify_frame(struct verify_state *v, h5store_err *err)
 
 /* ---- 3 to 6: blobs ---------------------------------------------------- */
 
+static void
+verify_progress(struct verify_state *v)
+{
+    uint64_t total = (uint64_t)((double)v->stated.blob_bytes * v->options->fraction);
+
+    total = hs_max(total, v->checked); /* others may add, and what is drawn may be large */
+    if (!v->stopped && v->options->progress != NULL &&
+        v->options->progress(v->checked, total, v->options->context) != 0)
+        v->stopped = true;
+}
+
 /* Is this one of the blobs whose bytes are checked? */
 static bool
 verify_is_chosen(const struct verify_state *v, const h5store_id *id)
@@ -233,10 +245,7 @@ verify_bytes(struct verify_state *v, const h5store_id *id, const char *path, h5s
     if (!name_right)
         verify_find(v, H5STORE_V_BLOB_NAME, true, path,
                     "its bytes do not have the SHA-256 that it is named by");
-    if (v->options->progress != NULL)
-        v->options->progress(v->checked,
-                             (uint64_t)((double)v->stated.blob_bytes * v->options->fraction),
-                             v->options->context);
+    verify_progress(v);
     return H5STORE_OK;
 }
 

@@ -53,7 +53,7 @@ struct heard {
     unsigned errors, remarks, calls, stop_after;
     char object[256]; /* of the first error */
     char named[2048]; /* objects of the remarks */
-    uint64_t done, total, progress_calls;
+    uint64_t done, total, progress_calls, stop_at;
     h5store *commit_to;
 };
 
@@ -79,7 +79,7 @@ hear(const h5store_finding *finding, void *context)
     return heard->stop_after != 0 && heard->calls >= heard->stop_after;
 }
 
-static void
+static int
 hear_progress(uint64_t done, uint64_t total, void *context)
 {
     struct heard *heard = context;
@@ -89,6 +89,7 @@ hear_progress(uint64_t done, uint64_t total, void *context)
     heard->total = total;
     if (heard->progress_calls++ == 0 && heard->commit_to != NULL)
         box_put(heard->commit_to, 1000, 77, NULL);
+    return heard->stop_at != 0 && heard->progress_calls >= heard->stop_at;
 }
 
 static struct heard
@@ -390,6 +391,23 @@ START_TEST(callback_may_end_the_check)
 }
 END_TEST
 
+/* The rest of the arrays is not read, and nothing is said of totals that were not counted. */
+START_TEST(progress_may_end_the_check)
+{
+    struct heard heard = {.stop_at = 1};
+    h5store_verify_options options = {H5STORE_CHECK_FULL, 1, hear, hear_progress, &heard};
+    h5store *store = box_open(0);
+    uint64_t errors;
+
+    BOX_OK(h5store_verify(store, &options, &errors, &box_err));
+    ck_assert_uint_eq(heard.progress_calls, 1);
+    ck_assert_uint_gt(heard.done, 0);
+    ck_assert_uint_lt(heard.done, heard.total);
+    ck_assert_uint_eq(heard.calls, 0);
+    box_close(store);
+}
+END_TEST
+
 /* Without anybody to tell, the number of errors is still right. */
 START_TEST(errors_are_counted_without_a_callback)
 {
@@ -445,6 +463,7 @@ verify_suite(void)
     tcase_set_timeout(check, 60);
     tcase_add_test(check, sound_container_has_no_finding);
     tcase_add_test(check, callback_may_end_the_check);
+    tcase_add_test(check, progress_may_end_the_check);
     tcase_add_test(check, errors_are_counted_without_a_callback);
     tcase_add_test(check, commits_during_the_check_are_no_errors);
     suite_add_tcase(suite, clauses);

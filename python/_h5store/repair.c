@@ -2,9 +2,7 @@
 /*
  * salvage: what is whole in a damaged container, into a Store.
  *
- * Findings are told as they are made, from the middle of the library's call, which holds no
- * lock then: the GIL is taken back for that, and an exception ends the salvage and is raised
- * when the call has come home.
+ * Findings are told as they are made; see verify.c.
  */
 #include "state.h"
 
@@ -20,31 +18,6 @@ static PyStructSequence_Field salvage_fields[] = {
 static PyStructSequence_Desc salvage_desc = {"decache.Salvage", "What became of a container.",
                                              salvage_fields, 5};
 
-struct salvage_call {
-    module_state *state;
-    PyObject *finding;     /* borrowed; NULL: nobody is told */
-    PyThreadState *thread; /* while the GIL is given away */
-};
-
-static int
-salvage_tell(const h5store_finding *finding, void *context)
-{
-    struct salvage_call *call = context;
-    PyObject *record, *result = NULL;
-
-    PyEval_RestoreThread(call->thread);
-    record = finding_new(call->state, (int)finding->clause, finding->is_error, finding->object,
-                         finding->text);
-    if (record != NULL)
-        result = PyObject_CallFunctionObjArgs(call->finding, record, NULL);
-    Py_XDECREF(record);
-    Py_XDECREF(result);
-    if (result != NULL && PyErr_CheckSignals() < 0)
-        result = NULL;
-    call->thread = PyEval_SaveThread();
-    return result != NULL ? 0 : -1;
-}
-
 static PyObject *
 salvage_record(module_state *state, const h5store_salvaged *done)
 {
@@ -57,17 +30,17 @@ salvage_record(module_state *state, const h5store_salvaged *done)
 static PyObject *
 salvage(PyObject *module, PyObject *args)
 {
-    struct salvage_call call = {.state = PyModule_GetState(module)};
+    telling told = {.state = PyModule_GetState(module)};
     h5store_options defaults;
-    h5store_salvage_options options = {.context = &call};
+    h5store_salvage_options options = {.progress = telling_progress, .context = &told};
     h5store_salvaged done = {0};
     PyObject *source, *target;
     h5store *store;
     h5store_err err;
     int rc;
 
-    if (!PyArg_ParseTuple(args, "O&O!|O:salvage", PyUnicode_FSConverter, &source,
-                          call.state->store_type, &target, &call.finding))
+    if (!PyArg_ParseTuple(args, "O&O!|OO:salvage", PyUnicode_FSConverter, &source,
+                          told.state->store_type, &target, &told.finding, &told.progress))
         return NULL;
     store = store_enter((StoreObject *)target);
     if (store == NULL) {
@@ -76,22 +49,23 @@ salvage(PyObject *module, PyObject *args)
     }
     h5store_options_init(&defaults);
     options.timeout = defaults.timeout;
-    if (call.finding != NULL && call.finding != Py_None)
-        options.finding = salvage_tell;
-    call.thread = PyEval_SaveThread();
+    if (told.finding != NULL && told.finding != Py_None)
+        options.finding = telling_finding;
+    told.thread = PyEval_SaveThread();
     rc = h5store_salvage(PyBytes_AsString(source), store, &options, &done, &err);
-    PyEval_RestoreThread(call.thread);
+    PyEval_RestoreThread(told.thread);
     store_leave((StoreObject *)target);
     Py_DECREF(source);
     if (PyErr_Occurred())
         return NULL;
     if (rc < 0)
-        return error_raise(call.state, &err);
-    return salvage_record(call.state, &done);
+        return error_raise(told.state, &err);
+    return salvage_record(told.state, &done);
 }
 
 static PyMethodDef repair_functions[] = {
-    {"salvage", salvage, METH_VARARGS, "salvage(source, target, finding=None, /) -> Salvage"},
+    {"salvage", salvage, METH_VARARGS,
+     "salvage(source, target, finding=None, progress=None, /) -> Salvage"},
     {NULL, NULL, 0, NULL},
 };
 

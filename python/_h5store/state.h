@@ -4,9 +4,9 @@
  * the rule by which the library is called.
  *
  * The rule.  Arguments are converted with the GIL held; the GIL is released round exactly
- * one call of libh5store; it is taken back before anything of Python is touched.  No Python
- * code ever runs inside the library, so the GIL is never waited for with a lock of the
- * library held, nor the other way round.
+ * one call of libh5store; it is taken back before anything of Python is touched.  Python code
+ * runs inside the library only in callbacks (verify.c), which hold none of its locks, so the GIL
+ * is never waited for with a lock of the library held, nor the other way round.
  *
  * Threads.  A Store may be shared: h5store is thread-safe, and store_enter/store_leave keep
  * close() from freeing the handle under a call that is on its way in.  Blobs, items, batches
@@ -121,8 +121,19 @@ PyObject *batch_new(module_state *state, StoreObject *store, h5store_batch *batc
 int repair_add(PyObject *module, module_state *state);
 
 int verify_add(PyObject *module, module_state *state);
-PyObject *finding_new(module_state *state, int clause, int is_error, const char *object,
-                      const char *text);
+
+/* The context of a call that tells Python how it goes.  Round the call: PyEval_SaveThread into
+ * `thread`, and back from there; then PyErr_Occurred. */
+typedef struct telling {
+    module_state *state;
+    PyObject *finding;  /* callable, for telling_finding */
+    PyObject *progress; /* callable, for telling_progress; NULL or None: nobody is told */
+    PyThreadState *thread;
+} telling;
+
+/* An h5store_finding_fn and an h5store_progress_fn. */
+int telling_finding(const h5store_finding *finding, void *context);
+int telling_progress(uint64_t done, uint64_t total, void *context);
 /* Store.verify */
 PyObject *store_verify(PyObject *self, PyObject *args, PyObject *kwargs);
 

@@ -144,53 +144,33 @@ static PyStructSequence_Field compaction_fields[] = {
 static PyStructSequence_Desc compaction_desc = {"decache.Compaction", "What a compaction did.",
                                                 compaction_fields, 5};
 
-/* Called without the GIL; an exception in the callback is reported and ends the telling. */
-static void
-usage_progress(uint64_t done, uint64_t total, void *context)
-{
-    PyObject **callback = context, *result;
-    PyGILState_STATE gil;
-
-    if (*callback == NULL)
-        return;
-    gil = PyGILState_Ensure();
-    result = PyObject_CallFunction(*callback, "KK", (unsigned long long)done,
-                                   (unsigned long long)total);
-    if (result == NULL) {
-        PyErr_WriteUnraisable(*callback);
-        *callback = NULL;
-    }
-    Py_XDECREF(result);
-    PyGILState_Release(gil);
-}
-
 PyObject *
 store_compact(PyObject *self, PyObject *args)
 {
     h5store_compaction done;
-    PyObject *progress = NULL;
+    telling told = {.state = state_of(self)};
     h5store_err err;
     h5store *store;
     int rc;
 
-    if (!PyArg_ParseTuple(args, "|O:compact", &progress))
+    if (!PyArg_ParseTuple(args, "|O:compact", &told.progress))
         return NULL;
     store = store_enter((StoreObject *)self);
     if (store == NULL)
         return NULL;
-    if (progress == Py_None)
-        progress = NULL;
-    Py_BEGIN_ALLOW_THREADS
-    rc = h5store_compact(store, usage_progress, &progress, &done, &err);
-    Py_END_ALLOW_THREADS
+    told.thread = PyEval_SaveThread();
+    rc = h5store_compact(store, telling_progress, &told, &done, &err);
+    PyEval_RestoreThread(told.thread);
     store_leave((StoreObject *)self);
+    if (PyErr_Occurred())
+        return NULL;
     if (rc < 0)
-        return error_raise(state_of(self), &err);
+        return error_raise(told.state, &err);
 
     const uint64_t values[] = {done.size_before, done.size_after, done.moved_bytes, done.moved,
                                (uint64_t)done.rebuilt};
 
-    return record_of_numbers(state_of(self)->compaction_type, values, 5);
+    return record_of_numbers(told.state->compaction_type, values, 5);
 }
 
 int

@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Store.verify, and hash_array.
+ * Store.verify, hash_array, and the way from the library's callbacks to those of Python.
  *
- * The library tells its findings one by one while the GIL is released; they are kept in plain
- * memory and become Python objects when the check is over.
+ * The callbacks come from the middle of the library's call, in the same thread, with no lock
+ * held: the GIL is taken back for them, and an exception ends the work and is raised when the
+ * call has come home.
  */
 #include "state.h"
-#include <stdlib.h>
-#include <string.h>
-
-struct found {
-    struct found *next;
-    int clause;
-    int is_error;
-    char *object;
-    char *text;
-};
-
-struct collected {
-    struct found *first;
-    struct found **last;
-};
 
 static PyStructSequence_Field finding_fields[] = {
     {"clause", "its number in FORMAT.md, \"Findings\""},
@@ -33,39 +19,8 @@ static PyStructSequence_Field finding_fields[] = {
 static PyStructSequence_Desc finding_desc = {"decache.Finding", "What a check found.",
                                              finding_fields, 4};
 
-/* Runs without the GIL, in a thread of the caller's or the library's: no Python here. */
-static int
-verify_collect(const h5store_finding *finding, void *context)
-{
-    struct collected *collected = context;
-    struct found *found = calloc(1, sizeof(*found));
-
-    if (found == NULL)
-        return -1;
-    found->clause = (int)finding->clause;
-    found->is_error = finding->is_error;
-    found->object = strdup(finding->object != NULL ? finding->object : "");
-    found->text = strdup(finding->text != NULL ? finding->text : "");
-    *collected->last = found;
-    collected->last = &found->next;
-    return found->object == NULL || found->text == NULL ? -1 : 0;
-}
-
-static void
-verify_release(struct found *found)
-{
-    while (found != NULL) {
-        struct found *next = found->next;
-
-        free(found->object);
-        free(found->text);
-        free(found);
-        found = next;
-    }
-}
-
-PyObject *
-finding_new(module_state *state, int clause, int is_error, const char *object, const char *text)
+static PyObject *
+finding_new(module_state *state, const h5store_finding *finding)
 {
     PyObject *record = PyStructSequence_New(state->finding_type);
     PyObject *values[4];
@@ -73,10 +28,10 @@ finding_new(module_state *state, int clause, int is_error, const char *object, c
 
     if (record == NULL)
         return NULL;
-    values[0] = PyLong_FromLong(clause);
-    values[1] = PyBool_FromLong(is_error);
-    values[2] = text_decode(object);
-    values[3] = text_decode(text);
+    values[0] = PyLong_FromLong(finding->clause);
+    values[1] = PyBool_FromLong(finding->is_error);
+    values[2] = text_decode(finding->object);
+    values[3] = text_decode(finding->text);
     for (Py_ssize_t i = 0; i < 4; i++) {
         failed |= values[i] == NULL;
         PyStructSequence_SetItem(record, i, values[i]);
@@ -86,60 +41,85 @@ finding_new(module_state *state, int clause, int is_error, const char *object, c
     return record;
 }
 
-static PyObject *
-verify_record(module_state *state, const struct found *found)
+/* After a callback: give the GIL away again.  Anything but 0 if the work is to end. */
+static int
+telling_end(telling *told, PyObject *result)
 {
-    if (found->object == NULL || found->text == NULL)
-        return PyErr_NoMemory();
-    return finding_new(state, found->clause, found->is_error, found->object, found->text);
+    int failed = result == NULL || PyErr_CheckSignals() < 0;
+
+    Py_XDECREF(result);
+    told->thread = PyEval_SaveThread();
+    return failed ? -1 : 0;
 }
 
-static PyObject *
-verify_list(module_state *state, const struct found *found)
+int
+telling_finding(const h5store_finding *finding, void *context)
 {
-    PyObject *list = PyList_New(0);
+    telling *told = context;
+    PyObject *record, *result = NULL;
 
-    for (; list != NULL && found != NULL; found = found->next) {
-        PyObject *record = verify_record(state, found);
+    PyEval_RestoreThread(told->thread);
+    record = finding_new(told->state, finding);
+    if (record != NULL)
+        result = PyObject_CallFunctionObjArgs(told->finding, record, NULL);
+    Py_XDECREF(record);
+    return telling_end(told, result);
+}
 
-        if (record == NULL || PyList_Append(list, record) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(record);
-    }
-    return list;
+int
+telling_progress(uint64_t done, uint64_t total, void *context)
+{
+    telling *told = context;
+    PyObject *result;
+
+    PyEval_RestoreThread(told->thread);
+    if (told->progress == NULL || told->progress == Py_None)
+        result = Py_NewRef(Py_None); /* only to see whether there was a signal */
+    else
+        result = PyObject_CallFunction(told->progress, "KK", (unsigned long long)done,
+                                       (unsigned long long)total);
+    return telling_end(told, result);
 }
 
 PyObject *
 store_verify(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"check", "fraction", NULL};
-    h5store_verify_options options = {.check = H5STORE_CHECK_FAST, .fraction = 1.0};
-    struct collected collected = {.first = NULL};
-    PyObject *result;
+    static char *names[] = {"check", "fraction", "progress", NULL};
+    telling told = {.state = state_of(self)};
+    h5store_verify_options options = {.check = H5STORE_CHECK_FAST,
+                                      .fraction = 1.0,
+                                      .finding = telling_finding,
+                                      .progress = telling_progress,
+                                      .context = &told};
+    PyObject *list;
     uint64_t errors;
     h5store_err err;
     h5store *store;
     int rc;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O&d:verify", names, check_converter,
-                                     &options.check, &options.fraction))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O&dO:verify", names, check_converter,
+                                     &options.check, &options.fraction, &told.progress))
         return NULL;
-    store = store_enter((StoreObject *)self);
+    list = PyList_New(0);
+    if (list != NULL)
+        told.finding = PyObject_GetAttrString(list, "append");
+    store = told.finding != NULL ? store_enter((StoreObject *)self) : NULL;
     if (store == NULL)
-        return NULL;
-    collected.last = &collected.first;
-    options.finding = verify_collect;
-    options.context = &collected;
-    Py_BEGIN_ALLOW_THREADS
+        goto failed;
+    told.thread = PyEval_SaveThread();
     rc = h5store_verify(store, &options, &errors, &err);
-    Py_END_ALLOW_THREADS
+    PyEval_RestoreThread(told.thread);
     store_leave((StoreObject *)self);
-    if (rc < 0)
-        result = error_raise(state_of(self), &err);
-    else
-        result = verify_list(state_of(self), collected.first);
-    verify_release(collected.first);
-    return result;
+    if (rc < 0 && !PyErr_Occurred())
+        error_raise(told.state, &err);
+    if (PyErr_Occurred())
+        goto failed;
+    Py_DECREF(told.finding);
+    return list;
+failed:
+    Py_XDECREF(told.finding);
+    Py_XDECREF(list);
+    return NULL;
 }
 
 static PyObject *

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from . import _aside, _catalog, _h5store
@@ -84,6 +84,7 @@ def verify(
     full: bool = False,
     subset: float = 1.0,
     timeout: float = 30.0,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Verification:
     """Check a container against its format, while others may be using it.
 
@@ -97,6 +98,9 @@ def verify(
         The part of the arrays whose bytes are read, from 0 to 1, chosen at random.
     timeout : float
         Seconds to wait for another process's lock.
+    progress : callable, optional
+        Called now and then with the bytes checked so far, of about how many. What it raises
+        ends the check.
 
     Returns
     -------
@@ -115,7 +119,9 @@ def verify(
     with raw:
         findings = [
             finding
-            for finding in raw.verify(check="full" if full else "fast", fraction=subset)
+            for finding in raw.verify(
+                check="full" if full else "fast", fraction=subset, progress=progress
+            )
             if finding.is_error or finding.clause != 7  # results that `affected` names, too
         ]
         return Verification(findings, affected(raw, findings))
@@ -164,6 +170,7 @@ def repair(
     *,
     in_place: bool = False,
     dry_run: bool = False,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Repair:
     """Copy what is whole in a damaged container into a fresh one.
 
@@ -182,6 +189,9 @@ def repair(
         they stored since the repair began stays in the other.
     dry_run : bool
         Save into a file that is deleted at once, and tell what was found.
+    progress : callable, optional
+        Called now and then with the bytes looked at so far, of about how many. What it raises
+        ends the repair; then nothing is left of the fresh container.
 
     Returns
     -------
@@ -199,7 +209,7 @@ def repair(
     if dry_run or (in_place and output is None):
         with tempfile.TemporaryDirectory(prefix="decache-repair-", dir=folder) as scratch:
             fresh = os.path.join(scratch, "blobs.h5")
-            done = _salvage(path, fresh)
+            done = _salvage(path, fresh, progress)
             if not dry_run:
                 done.aside = _swap(path, fresh)
                 done.container = path
@@ -207,7 +217,7 @@ def repair(
     target = os.fspath(output) if output is not None else path + ".repaired"
     if os.path.lexists(target):
         raise FileExistsError(f"{target} is there already; give another name, or remove it")
-    done = _salvage(path, target)
+    done = _salvage(path, target, progress)
     done.container = target
     if in_place:
         done.aside = _swap(path, target)
@@ -215,12 +225,14 @@ def repair(
     return done
 
 
-def _salvage(path: str, fresh: str) -> Repair:
+def _salvage(
+    path: str, fresh: str, progress: Callable[[int, int], object] | None
+) -> Repair:
     lost: list[str] = []
     try:
         with _h5store.Store(fresh, create=True) as target:
             salvage = _h5store.salvage(
-                path, target, lambda finding: lost.append(_told(finding))
+                path, target, lambda finding: lost.append(_told(finding)), progress
             )
             target.flush()
     except BaseException:
@@ -259,13 +271,21 @@ def _swap(path: str, fresh: str) -> str:
 # -- compact ---------------------------------------------------------------------------------------
 
 
-def compact(location: str | os.PathLike[str], *, timeout: float = 30.0) -> _h5store.Compaction:
+def compact(
+    location: str | os.PathLike[str],
+    *,
+    timeout: float = 30.0,
+    progress: Callable[[int, int], object] | None = None,
+) -> _h5store.Compaction:
     """Make a container as small as what is in it, while others may be using it.
 
     Parameters
     ----------
     location, timeout
         As for `verify`.
+    progress : callable, optional
+        Called now and then with the bytes looked at so far, of how many. What it raises ends
+        the work early.
 
     Returns
     -------
@@ -277,4 +297,4 @@ def compact(location: str | os.PathLike[str], *, timeout: float = 30.0) -> _h5st
         There is no container, or it cannot be opened or changed.
     """
     with _catalog.opened(location, write=True, timeout=timeout) as raw:
-        return raw.compact()
+        return raw.compact(progress)

@@ -60,7 +60,10 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 def run_verify(args: argparse.Namespace, screen: Screen) -> int:
     """Check."""
     path = _catalog.find_container(args.location)
-    found = _check.verify(path, full=args.full, subset=args.subset, timeout=args.timeout)
+    with screen.progress("Checking", in_bytes=True) as progress:
+        found = _check.verify(
+            path, full=args.full, subset=args.subset, timeout=args.timeout, progress=progress
+        )
     errors, remarks = len(found.errors), len(found.findings) - len(found.errors)
     if screen.as_json:
         screen.document(
@@ -113,9 +116,10 @@ def run_verify(args: argparse.Namespace, screen: Screen) -> int:
 def run_repair(args: argparse.Namespace, screen: Screen) -> int:
     """Save what is whole."""
     path = _catalog.find_container(args.location)
-    done = _check.repair(
-        path, args.output, in_place=args.in_place, dry_run=args.dry_run
-    )
+    with screen.progress("Saving", in_bytes=True) as progress:
+        done = _check.repair(
+            path, args.output, in_place=args.in_place, dry_run=args.dry_run, progress=progress
+        )
     salvage = done.salvage
     lost = salvage.lost_items + salvage.lost_blobs
     if screen.as_json:

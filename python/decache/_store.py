@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -163,7 +163,12 @@ class Store:
         """Return the totals of the container."""
         return self._handle.raw.stat()
 
-    def verify(self, check: str = "fast", fraction: float = 1.0) -> list[_h5store.Finding]:
+    def verify(
+        self,
+        check: str = "fast",
+        fraction: float = 1.0,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[_h5store.Finding]:
         """Check the container against its format, while others may be using it.
 
         Parameters
@@ -172,13 +177,16 @@ class Store:
             Of the bytes of each array.
         fraction : float
             Of the arrays whose bytes are checked.
+        progress : callable, optional
+            Called now and then with the bytes checked so far, of about how many. What it
+            raises ends the check.
 
         Returns
         -------
         list of Finding
             Empty when all is well; see the ``is_error`` of each.
         """
-        return self._handle.raw.verify(check=check, fraction=fraction)
+        return self._handle.raw.verify(check=check, fraction=fraction, progress=progress)
 
     def flush(self) -> None:
         """Make all that was put safe from a power cut and visible to other HDF5 programs.

@@ -8,12 +8,17 @@ another user runs in a fork, since that user may not be able to read the interpr
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
+import pty
 import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +84,35 @@ def refused(*args: Any, status: int = 2) -> str:
     assert (done.status, done.out) == (status, ""), done
     assert done.err.startswith("decache") and done.err.count("\n") == 1, done.err
     return done.err
+
+
+def on_terminal(*args: object, columns: int = 80, code: str = "", **variables: str) -> str:
+    """Run the command with a terminal as its output; what it wrote there."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    start = ["-c", code] if code else ["-m", "decache"]
+    kept = {name: value for name, value in environment().items() if name != "COLUMNS"}
+    process = subprocess.Popen(
+        [sys.executable, *start, *map(str, args)], stdin=subprocess.DEVNULL,
+        stdout=child, stderr=child,
+        env={**kept, "TERM": "xterm", **variables},
+    )
+    os.close(child)
+    shown = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not select.select([parent], [], [], 1.0)[0]:
+            continue
+        try:
+            chunk = os.read(parent, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(parent)
+    assert process.wait() == 0, shown
+    return shown.decode().replace("\r\n", "\n")
 
 
 def run_as_nobody(*args: Any) -> Done:

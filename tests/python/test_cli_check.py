@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import _cached
@@ -14,12 +17,14 @@ import numpy as np
 import pytest
 from _children import open_folder
 from _cli import (
+    ARRAYS,
     CALLS,
     LARGE_BYTES,
     busy,
     container_of,
     disk_bytes,
     document,
+    environment,
     flip_large,
     good,
     hits,
@@ -28,6 +33,7 @@ from _cli import (
     make_cache,
     make_empty,
     make_unopenable,
+    on_terminal,
     refused,
     run,
     run_as_nobody,
@@ -263,6 +269,102 @@ def test_compact_while_an_array_is_mapped(tmp_path):
     del mapped
     _shared._close_all()
     assert is_whole(path)
+
+
+# -- progress --------------------------------------------------------------------------------------
+
+_PATIENT = """\
+import sys
+{tqdm}
+from decache import _cli, _cli_output
+_cli_output.PATIENCE = {patience}
+sys.exit(_cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("bar", ["own", "tqdm"])
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [(["verify"], "Checking"), (["repair", "--in-place"], "Saving"), (["compact"], "Compacting")],
+    ids=["verify", "repair", "compact"],
+)
+def test_progress_on_a_terminal(cache, command, what, bar):
+    if bar == "tqdm":
+        pytest.importorskip("tqdm")
+    tqdm = "sys.modules['tqdm'] = None" if bar == "own" else ""
+    code = _PATIENT.format(tqdm=tqdm, patience=0)
+    shown = on_terminal(command[0], cache, *command[1:], code=code, NO_COLOR="1")
+    assert re.search(rf"\r(\x1b\[K)?{what}:? +\d", shown), shown
+    last = shown.split(what)[-1]  # the answer comes when it is gone
+    assert re.search(r"no errors|saved: 8 results|before, ", last), shown
+    assert what not in on_terminal(command[0], cache, *command[1:], "-q", code=code)
+    patient = _PATIENT.format(tqdm=tqdm, patience=60)
+    assert what not in on_terminal(command[0], cache, *command[1:], code=patient)
+    done = subprocess.run(
+        [sys.executable, "-c", code, command[0], str(cache), *command[1:]], env=environment(),
+        capture_output=True, text=True, check=True,
+    )
+    assert done.stderr == "" and what not in done.stdout
+
+
+class Enough(Exception):
+    """Raised by a callback."""
+
+
+def test_what_progress_tells_in_python(cache):
+    told: list[tuple[int, int]] = []
+
+    def note(done, total):
+        told.append((done, total))
+
+    def stop(done, total):
+        note(done, total)
+        raise Enough
+
+    path = container_of(cache)
+    assert decache.verify(cache, progress=note).findings == []
+    assert len(told) == ARRAYS and told[-1] == (ARRAYS * LARGE_BYTES,) * 2
+    assert told == sorted(told)
+    for act in (
+        lambda: decache.verify(cache, progress=stop),
+        lambda: decache.repair(cache, progress=stop),
+        lambda: decache.repair(cache, in_place=True, progress=stop),
+        lambda: decache.compact(cache, progress=stop),
+    ):
+        told.clear()
+        with pytest.raises(Enough):
+            act()
+        assert len(told) == 1 and 0 < told[0][0] <= told[0][1]
+        assert not list(path.parent.glob("*repair*"))
+    assert is_whole(path) and holds(path).items == 8
+    told.clear()
+    assert decache.repair(cache, in_place=True, progress=note).salvage.items == 8
+    assert len(told) >= ARRAYS and told == sorted(told)
+    assert all(done <= total for done, total in told)
+
+
+def test_control_c_ends_a_check(cache):
+    """The signal comes in the middle of the library's call."""
+    code = (
+        "import os, signal, sys\nfrom decache import _cli, _cli_output\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # it may be ignored
+        "signal.setitimer(signal.ITIMER_REAL, 60)\n"
+        "_cli_output.Screen.progress = lambda *args, **options: Killing()\n"
+        "class Killing:\n"
+        "    def __enter__(self): return lambda *done: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    def __exit__(self, *error): pass\n"
+        "sys.exit(_cli.main(sys.argv[1:]))"
+    )
+    before = sorted(container_of(cache).parent.iterdir())
+    for command in ("verify", "repair", "compact"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, command, str(cache)], env=environment(),
+            capture_output=True, text=True, check=False,
+        )
+        assert (done.returncode, done.stdout) == (130, ""), done
+        assert done.stderr == "decache: interrupted\n"
+        assert sorted(container_of(cache).parent.iterdir()) == before
+    assert is_whole(container_of(cache))
 
 
 # -- states of the container -----------------------------------------------------------------------
