@@ -6,11 +6,33 @@
 #include "os.h"
 #include <assert.h>
 
+/* The page as it is now, if it is held. */
+static const hs_page *
+pager_find(const hs_pager *pager, uint64_t number)
+{
+    const hs_page *page = pager->in_transaction ? hs_overlay_find(&pager->pending, number) : NULL;
+
+    return page != NULL ? page : hs_overlay_find(&pager->committed, number);
+}
+
+/* Are all pages of a range held?  Then nothing of it need be read: what was written lately is
+ * read and written again by the next commits. */
+static bool
+pager_holds(const hs_pager *pager, uint64_t address, size_t size)
+{
+    for (uint64_t number = address / HS_PAGE_SIZE; number * HS_PAGE_SIZE < address + size; number++)
+        if (pager_find(pager, number) == NULL)
+            return false;
+    return true;
+}
+
 int
 hs_pager_read(hs_pager *pager, uint64_t address, void *buffer, size_t size, h5store_err *err)
 {
-    int rc = hs_os_pread(pager->fd, pager->path, buffer, size, address, NULL, err);
+    int rc = H5STORE_OK;
 
+    if (!pager_holds(pager, address, size))
+        rc = hs_os_pread(pager->fd, pager->path, buffer, size, address, NULL, err);
     if (rc < 0)
         return rc;
     hs_overlay_patch(&pager->committed, address, buffer, size);
