@@ -114,6 +114,20 @@ H5STORE_API int h5store_batch_set_metadata(h5store_batch *batch, const char *col
                                            h5store_err *err) H5STORE_MUST_CHECK;
 
 /**
+ * Say when an item was stored and last used, for one that comes from elsewhere: limits remove
+ * first what was not used for longest.  Without it an item counts as stored and used when it is
+ * committed; without an item nothing happens.
+ *
+ * @param stored  In microseconds since the epoch.  0: as @p used.
+ * @param used    The same; not before @p stored.  What lies ahead counts as now; if both are 0
+ *                nothing happens.
+ * @retval as h5store_batch_set_item.  @since 0.2
+ */
+H5STORE_API int h5store_batch_set_times(h5store_batch *batch, const char *collection,
+                                        const char *key, uint64_t stored, uint64_t used,
+                                        h5store_err *err) H5STORE_MUST_CHECK;
+
+/**
  * Set the source text of a collection, creating the collection.
  * @param text  UTF-8; NULL only creates the collection.
  * @retval as h5store_batch_set_item.  @since 0.2

@@ -27,7 +27,15 @@
 #include "rebuild.h"
 #include <stdio.h>
 
-typedef enum batch_kind { SET_ITEM, SET_METADATA, SET_SOURCE, REMOVE, KEEP, DISCARD } batch_kind;
+typedef enum batch_kind {
+    SET_ITEM,
+    SET_METADATA,
+    SET_TIMES,
+    SET_SOURCE,
+    REMOVE,
+    KEEP,
+    DISCARD
+} batch_kind;
 
 typedef struct batch_op {
     batch_kind kind;
@@ -36,6 +44,7 @@ typedef struct batch_op {
     size_t output_size;
     h5store_id *links;
     size_t link_count;
+    hs_usage_times times;
 } batch_op;
 
 struct hs_batch {
@@ -214,6 +223,20 @@ hs_batch_set_metadata(hs_batch *batch, const char *collection, const char *key,
 }
 
 int
+hs_batch_set_times(hs_batch *batch, const char *collection, const char *key,
+                   hs_usage_times times, h5store_err *err)
+{
+    batch_op *op;
+    int rc = hs_item_check_names(collection, key, err);
+
+    if (rc == H5STORE_OK)
+        rc = batch_note(batch, SET_TIMES, collection, key, NULL, &op, err);
+    if (rc == H5STORE_OK)
+        op->times = times;
+    return rc;
+}
+
+int
 hs_batch_set_source(hs_batch *batch, const char *collection, const char *text, h5store_err *err)
 {
     int rc = hs_item_check_names(collection, NULL, err);
@@ -338,6 +361,8 @@ commit_op(hs_container *c, hid_t file, const batch_op *op, const hs_sizes *sizes
     case SET_METADATA:
         return hs_item_set_metadata(c, file, op->collection, op->key,
                                     op->text != NULL ? op->text : "{}", err);
+    case SET_TIMES:
+        return hs_container_usage_set_times(c, op->collection, op->key, op->times, err);
     case SET_SOURCE:
         return hs_item_set_source(c, file, op->collection, op->text, err);
     case REMOVE:

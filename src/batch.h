@@ -18,6 +18,8 @@ int hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5
 int hs_batch_set_item(hs_batch *batch, const h5store_item_spec *spec, h5store_err *err);
 int hs_batch_set_metadata(hs_batch *batch, const char *collection, const char *key,
                           const char *metadata, h5store_err *err);
+int hs_batch_set_times(hs_batch *batch, const char *collection, const char *key,
+                       hs_usage_times times, h5store_err *err);
 int hs_batch_set_source(hs_batch *batch, const char *collection, const char *text,
                         h5store_err *err);
 int hs_batch_remove(hs_batch *batch, const char *collection, const char *key, h5store_err *err);

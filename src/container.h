@@ -176,6 +176,9 @@ int hs_container_misses(hs_container *container, hs_usage_miss misses[HS_USAGE_M
 int hs_container_usage(hs_container *container, hs_usage **usage, h5store_err *err);
 int hs_container_usage_set(hs_container *container, const char *collection, const char *key,
                            h5store_err *err);
+/* The same of one that comes from elsewhere; nothing if it is not there. */
+int hs_container_usage_set_times(hs_container *container, const char *collection, const char *key,
+                                 hs_usage_times times, h5store_err *err);
 /* All items go. */
 int hs_container_usage_clear(hs_container *container, h5store_err *err);
 int hs_container_usage_remove(hs_container *container, const char *collection, const char *key,

@@ -181,6 +181,23 @@ hs_container_usage_set(hs_container *c, const char *collection, const char *key,
 }
 
 int
+hs_container_usage_set_times(hs_container *c, const char *collection, const char *key,
+                             hs_usage_times times, h5store_err *err)
+{
+    uint64_t now = hs_os_time();
+    hs_usage *usage;
+    int rc = hs_container_usage(c, &usage, err);
+
+    if (rc < 0 || (times.stored == 0 && times.used == 0))
+        return rc;
+    times.stored = hs_min(now, times.stored != 0 ? times.stored : times.used);
+    times.used = hs_min(now, hs_max(times.stored, times.used));
+    c->usage_changed = true;
+    return hs_usage_set(&c->pager, &c->space, usage, hs_usage_hash(collection, key), times, false,
+                        c->wal.next_sequence, err);
+}
+
+int
 hs_container_usage_remove(hs_container *c, const char *collection, const char *key,
                           h5store_err *err)
 {

@@ -288,6 +288,7 @@ salvage_all(salvage *s, h5store_err *err)
 
     if (s->size == 0)
         return salvage_refuse(s, err);
+    (void)hs_usage_load(&s->pager, s->size, &s->usage, NULL); /* what is not sound is not there */
     rc = salvage_root(s, &address, err);
     s->total = s->counted ? s->counters.blob_bytes : s->size;
     if (rc == H5STORE_OK && address != UINT64_MAX)

@@ -86,6 +86,7 @@ typedef struct salvage {
     bool is_ours;          /* something of a container was seen */
     bool counted;          /* the counters are known */
     hs_counters counters;
+    hs_usage usage;        /* where the times are, if anywhere */
     salvage_head *heads;   /* by address */
     size_t head_count, head_room;
     hs_dense_block *blocks; /* by heap */

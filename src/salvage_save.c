@@ -472,6 +472,17 @@ save_is_made_up(const char *collection)
            (collection[length] == '\0' || collection[length] == '/');
 }
 
+/* When it was stored and used; where that cannot be told, it counts as used now. */
+static int
+save_times(salvage *s, const char *collection, const char *key, h5store_err *err)
+{
+    hs_usage_times times;
+
+    if (hs_usage_find(&s->pager, &s->usage, hs_usage_hash(collection, key), &times, NULL) < 0)
+        return H5STORE_OK;
+    return hs_batch_set_times(s->batch, collection, key, times, err);
+}
+
 int
 salvage_item(salvage *s, uint64_t address, const char *collection, const char *key, bool orphan,
              h5store_err *err)
@@ -510,6 +521,8 @@ salvage_item(salvage *s, uint64_t address, const char *collection, const char *k
     rc = save_need_batch(s, err);
     if (rc == H5STORE_OK)
         rc = hs_batch_set_item(s->batch, &spec, err);
+    if (rc == H5STORE_OK)
+        rc = save_times(s, collection, key, err);
     for (size_t i = 0; rc == H5STORE_OK && i < item.count; i++) {
         salvage_object *object;
 

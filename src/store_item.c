@@ -107,6 +107,19 @@ h5store_batch_set_metadata(h5store_batch *batch, const char *collection, const c
 }
 
 int
+h5store_batch_set_times(h5store_batch *batch, const char *collection, const char *key,
+                        uint64_t stored, uint64_t used, h5store_err *err)
+{
+    int rc = batch_enter(batch, collection != NULL && key != NULL, "h5store_batch_set_times", err);
+
+    if (rc < 0)
+        return rc;
+    rc = hs_batch_set_times(batch->batch, collection, key, (hs_usage_times){stored, used}, err);
+    hs_store_leave(batch->store);
+    return rc;
+}
+
+int
 h5store_batch_set_source(h5store_batch *batch, const char *collection, const char *text,
                          h5store_err *err)
 {

@@ -361,6 +361,10 @@ START_TEST(missing_arguments_are_refused)
     BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_metadata(batch, NULL, "k", "{}", &box_err));
     BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_metadata(batch, "c", NULL, "{}", &box_err));
     BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_metadata(batch, "c", "k", NULL, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_times(NULL, "c", "k", 1, 1, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_times(batch, NULL, "k", 1, 1, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_times(batch, "c", NULL, 1, 1, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_times(batch, "c", "a/b", 1, 1, &box_err));
     BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_source(NULL, "c", "x", &box_err));
     BOX_FAILS(H5STORE_E_INVALID, h5store_batch_set_source(batch, NULL, "x", &box_err));
     BOX_FAILS(H5STORE_E_INVALID, h5store_batch_remove(NULL, "c", "k", &box_err));

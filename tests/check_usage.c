@@ -4,8 +4,12 @@
  */
 #include "support/child.h"
 #include "support/container.h"
+#include "support/fixture.h"
 #include <check.h>
 #include <h5store/h5store.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
 
 Suite *usage_suite(void);
 
@@ -64,6 +68,101 @@ START_TEST(hit_changes_when_it_was_used)
     ck_assert_uint_eq(after.stored, before.stored);
     ck_assert_uint_ge(after.used, before.used + 1);
     ck_assert_uint_lt(info_of("b").used, after.used);
+}
+END_TEST
+
+/* An item that comes from elsewhere keeps its times, before and after it was put. */
+START_TEST(times_are_taken_over)
+{
+    static const struct {
+        const char *key;
+        uint64_t stored, used, expected_stored, expected_used;
+    } cases[] = {{"a", 1000, 3000, 1000, 3000},
+                 {"b", 0, 5000, 5000, 5000},
+                 {"c", 7000, 0, 7000, 7000},
+                 {"d", 7000, 300, 7000, 7000},
+                 {"e", 1000, UINT64_MAX, 1000, UINT64_MAX},
+                 {"f", UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX},
+                 {"g", 0, 0, UINT64_MAX, UINT64_MAX}};
+    uint64_t before = (uint64_t)time(NULL) * 1000000;
+    h5store_batch *batch;
+
+    BOX_OK(h5store_batch_begin(store, &batch, &box_err));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        h5store_item_spec spec = {.collection = "m/f", .key = cases[i].key};
+
+        BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
+        BOX_OK(h5store_batch_set_times(batch, "m/f", cases[i].key, cases[i].stored, cases[i].used,
+                                       &box_err));
+    }
+    BOX_OK(h5store_batch_set_times(batch, "m/f", "none", 1, 1, &box_err)); /* no such item */
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        h5store_item_info info = info_of(cases[i].key);
+
+        if (cases[i].expected_stored == UINT64_MAX) /* now */
+            ck_assert_uint_ge(info.stored, before);
+        else
+            ck_assert_uint_eq(info.stored, cases[i].expected_stored);
+        if (cases[i].expected_used == UINT64_MAX)
+            ck_assert_uint_ge(info.used, before);
+        else
+            ck_assert_uint_eq(info.used, cases[i].expected_used);
+        ck_assert_uint_le(info.used, (uint64_t)time(NULL) * 1000000 + 1000000);
+    }
+    box_set(store, "m/f", "none", 600, 1);
+    ck_assert_uint_ge(info_of("none").stored, before);
+    BOX_OK(h5store_note(store, H5STORE_NOTE_HIT, "m/f", "b", NULL, &box_err));
+    BOX_OK(h5store_flush(store, &box_err));
+    ck_assert_uint_eq(info_of("b").stored, 5000);
+    ck_assert_uint_ge(info_of("b").used, before);
+}
+END_TEST
+
+/* Those that times_outlive_compaction_and_salvage gave. */
+static void
+expect_odd_times(void)
+{
+    char key[16];
+
+    for (unsigned i = 1; i < 400; i += 50) {
+        snprintf(key, sizeof key, "%u", i);
+        ck_assert_uint_eq(info_of(key).stored, 1000 + i);
+        ck_assert_uint_eq(info_of(key).used, 2000 + i);
+    }
+}
+
+/* Compacting makes the tables anew, salvaging reads those of the source. */
+START_TEST(times_outlive_compaction_and_salvage)
+{
+    const char *target = fixture_path("target.h5");
+    h5store_compaction done;
+    h5store_salvaged saved;
+    h5store_batch *batch;
+    h5store *fresh;
+    char key[16];
+
+    for (unsigned i = 0; i < 400; i++) {
+        snprintf(key, sizeof key, "%u", i);
+        box_set(store, "m/f", key, 5000, i);
+    }
+    BOX_OK(h5store_batch_begin(store, &batch, &box_err));
+    for (unsigned i = 0; i < 400; i++) {
+        snprintf(key, sizeof key, "%u", i);
+        BOX_OK(i % 2 == 0 ? h5store_batch_remove(batch, "m/f", key, &box_err)
+                          : h5store_batch_set_times(batch, "m/f", key, 1000 + i, 2000 + i,
+                                                    &box_err));
+    }
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    BOX_OK(h5store_compact(store, NULL, NULL, &done, &box_err));
+    ck_assert_int_eq(done.rebuilt, 1);
+    BOX_OK(box_try_open(target, H5STORE_CREATE, 10, &fresh));
+    BOX_OK(h5store_salvage(box_path(), fresh, NULL, &saved, &box_err));
+    ck_assert_uint_eq(saved.items, 200);
+    expect_odd_times();
+    box_close(store);
+    store = fresh;
+    expect_odd_times();
 }
 END_TEST
 
@@ -190,6 +289,8 @@ usage_suite(void)
 
     tcase_add_checked_fixture(notes, setup, teardown);
     tcase_add_test(notes, hit_changes_when_it_was_used);
+    tcase_add_test(notes, times_are_taken_over);
+    tcase_add_test(notes, times_outlive_compaction_and_salvage);
     tcase_add_test(notes, notes_survive_closing_and_are_summed);
     tcase_add_test(notes, last_misses_are_told);
     tcase_add_test(notes, table_grows_and_forgets);

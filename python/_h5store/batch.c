@@ -225,6 +225,37 @@ done:
     return result;
 }
 
+/* Seconds as Python has them, in microseconds; what is no such time becomes 0. */
+static uint64_t
+batch_microseconds(double seconds)
+{
+    return seconds > 0 && seconds < 1e12 ? (uint64_t)(seconds * 1e6 + 0.5) : 0;
+}
+
+static PyObject *
+batch_set_times(BatchObject *self, PyObject *args)
+{
+    PyObject *first, *second, *collection, *key, *result = NULL;
+    double stored, used;
+    h5store_err err;
+    int rc;
+
+    if (!PyArg_ParseTuple(args, "OOdd", &first, &second, &stored, &used))
+        return NULL;
+    collection = text_encode(first, "collection");
+    key = collection != NULL ? text_encode(second, "key") : NULL;
+    if (key != NULL && batch_claim(self) == 0) {
+        rc = h5store_batch_set_times(self->batch, PyBytes_AsString(collection),
+                                     PyBytes_AsString(key), batch_microseconds(stored),
+                                     batch_microseconds(used), &err);
+        self->busy = 0;
+        result = batch_result(self, rc, &err);
+    }
+    Py_XDECREF(collection);
+    Py_XDECREF(key);
+    return result;
+}
+
 /* Both set_source and remove take a pair of texts. */
 typedef int pair_function(h5store_batch *, const char *, const char *, h5store_err *);
 
@@ -301,6 +332,8 @@ static PyMethodDef batch_methods[] = {
      "set_item(collection, key, output, metadata, links)"},
     {"set_metadata", (PyCFunction)batch_set_metadata, METH_VARARGS,
      "set_metadata(collection, key, metadata)"},
+    {"set_times", (PyCFunction)batch_set_times, METH_VARARGS,
+     "set_times(collection, key, stored, used): seconds since the epoch; 0: not known"},
     {"set_source", (PyCFunction)batch_set_source, METH_VARARGS, "set_source(collection, text)"},
     {"remove", (PyCFunction)batch_remove, METH_VARARGS,
      "remove(collection, key): either may be None"},

@@ -170,6 +170,7 @@ class Copy:
                     raise _h5store.DamagedError(f"its array {one.id} is damaged")
             ids = [one.id for one in links]
             self._batch.set_item(info.collection, info.key, output, metadata, ids)
+            self._batch.set_times(info.collection, info.key, info.stored, info.used)
         for one in {one.id: one for one in fresh}.values():
             self._new.add(one.id)
             self._done.arrays += 1

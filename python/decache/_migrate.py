@@ -385,7 +385,7 @@ class _Run(_Walk):
         batch.commit()
 
     def take_result(self, result: OldResult) -> None:
-        stamp = _stamp(result.output)
+        stamp, times = _stamp(result.output), self.old.times(result)
         there = self._raw.has_item(result.function, result.key)
         if there and _name(result) in self._journal.names:
             self._settled(_Waiting(result, b"", stamp, False))
@@ -400,6 +400,7 @@ class _Run(_Walk):
             self._batch.compress(self._compress)
         try:
             put_result(self._batch, (result.function, result.key), pickled, metadata)
+            self._batch.set_times(result.function, result.key, *times)
         except (_h5store.InvalidError, _h5store.UnsupportedError, TypeError) as error:
             raise _Skip(_said(error)) from error
         self._group.append(waiting)

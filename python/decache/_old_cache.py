@@ -168,6 +168,11 @@ class OldCache:
             noted = {}
         return {"time": stored, **(noted if isinstance(noted, dict) else {})}
 
+    def times(self, result: OldResult) -> tuple[float, float]:
+        """Return when a result was stored and last used, as joblib's limits go by it."""
+        found = os.stat(result.output)
+        return found.st_mtime, max(found.st_mtime, found.st_atime)
+
     def load(self, result: OldResult) -> Any:
         """Unpickle a result.
 
@@ -269,7 +274,20 @@ def _has_reference(value: Any) -> bool:
     )
 
 
+@contextlib.contextmanager
+def _as_if_unread(path: str) -> Iterator[None]:
+    """Leave the time of the last access, which joblib's limits go by, as it is."""
+    with open(path, "rb") as file:
+        before = os.fstat(file.fileno())
+        try:
+            yield
+        finally:
+            if os.fstat(file.fileno()).st_atime_ns != before.st_atime_ns:
+                with contextlib.suppress(OSError):  # somebody else's file
+                    os.utime(file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def _load(path: str) -> Any:
-    with warnings.catch_warnings():
+    with _as_if_unread(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old formats and versions: it loads, or it does not
         return joblib.load(path, **_AS_STORED)

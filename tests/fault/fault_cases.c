@@ -243,6 +243,8 @@ call_batch_notes(fault_context *c, h5store_err *err)
     if (rc == 0)
         rc = h5store_batch_set_metadata(c->batch, "module/f", "empty", "{\"a\": 1}", err);
     if (rc == 0)
+        rc = h5store_batch_set_times(c->batch, "module/f", "empty", 1, 2, err);
+    if (rc == 0)
         rc = h5store_batch_set_source(c->batch, "module/f", "text", err);
     if (rc == 0)
         rc = h5store_batch_remove(c->batch, "module/f", "empty", err);
@@ -260,6 +262,8 @@ prepare_set(fault_context *c, h5store_err *err)
         rc = sample_set(c->batch, "module/f", "first", 90, 2, err);
     if (rc == 0)
         rc = h5store_batch_set_metadata(c->batch, "module/g", "second", "{\"b\": 2}", err);
+    if (rc == 0)
+        rc = h5store_batch_set_times(c->batch, "module/new", "third", 1, 2, err);
     return rc;
 }
 
