@@ -45,6 +45,7 @@ complete -c decache -n '__fish_seen_subcommand_from rm' -l older-than -x -d 'onl
 complete -c decache -n '__fish_seen_subcommand_from rm' -l match -x -d 'only results with an argument like this; may be repeated'
 complete -c decache -n '__fish_seen_subcommand_from rm' -l result -x -d 'this result: the first digits of its key, or function/key; may be repeated'
 complete -c decache -n '__fish_seen_subcommand_from rm' -l all -d 'remove everything'
+complete -c decache -n '__fish_seen_subcommand_from rm' -l kept -d 'remove the arrays that no result has: those that \'decache repair\' or Store.put kept'
 complete -c decache -n '__fish_seen_subcommand_from rm' -s n -l dry-run -d 'change nothing, and tell what would be done'
 complete -c decache -n '__fish_seen_subcommand_from prune' -s h -l help -d 'show this help message and exit'
 complete -c decache -n '__fish_seen_subcommand_from prune' -l timeout -x -d 'how long to wait for another process\'s lock (default: 30)'

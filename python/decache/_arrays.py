@@ -146,3 +146,8 @@ class Handle:
         array.offset = info.offset
         array.mode = mode
         return array
+
+
+def is_compressed(info: _h5store.BlobInfo) -> bool:
+    """Has the disk less of an array than memory would?"""
+    return info.offset == 0 and info.stored_bytes > 0

@@ -12,6 +12,7 @@ import contextlib
 import fnmatch
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,6 +180,29 @@ def walk(raw: _h5store.Store, names: Iterable[str] | None = None) -> Iterator[_h
         for info in raw.items(name):
             if info.key is not None:
                 yield info
+
+
+def kept(raw: _h5store.Store, lone: bool = False) -> Iterator[_h5store.BlobInfo]:
+    """Iterate over the arrays that are kept by themselves.
+
+    Parameters
+    ----------
+    raw : _h5store.Store
+    lone : bool
+        Only those that no result has, too.
+    """
+    totals = raw.stat()
+    if totals.items == 0:
+        yield from raw.blobs()
+        return
+    if sum(info.links for info in raw.blobs()) <= totals.links:
+        return
+    linked: Counter[str] = Counter()
+    for info in walk(raw):
+        linked.update(blob_ids(raw, info))
+    for blob in raw.blobs():
+        if blob.links > linked[blob.id] and not (lone and linked[blob.id]):
+            yield blob
 
 
 def matching(raw: _h5store.Store, patterns: Iterable[str], *, single: bool = False) -> list[str]:

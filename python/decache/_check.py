@@ -31,6 +31,9 @@ CLAUSES = {
     10: "totals",
 }
 
+#: The clause of the remark that salvaging makes of an array that no saved result has.
+_LONE = 6
+
 #: How often a container that others made meanwhile is set aside, too.
 _ATTEMPTS = 5
 
@@ -66,6 +69,9 @@ class Repair:
         Counts of results and arrays saved and lost.
     findings : list of str
         What was lost, by name, and why.
+    kept : list of str
+        Arrays that are whole but that no saved result has. They are kept by themselves until
+        ``remove(container, kept=True)``, or `Store.discard`, lets them go.
     container : str
         Where the saved results are; "" for a dry run.
     aside : str
@@ -74,6 +80,7 @@ class Repair:
 
     salvage: _h5store.Salvage
     findings: list[str]
+    kept: list[str]
     container: str = ""
     aside: str = ""
 
@@ -134,10 +141,9 @@ def affected(
     blobs: set[str] = set()
     calls: dict[tuple[str, str], None] = {}
     for finding in findings:
-        blob = re.fullmatch(r"/(?:blobs/[^/]*|kept)/([0-9a-f]{64})", finding.object)
-        call = call_of(finding.object)
+        blob, call = blob_of(finding.object), call_of(finding.object)
         if finding.is_error and blob and finding.clause in (3, 4, 5):
-            blobs.add(blob[1])
+            blobs.add(blob)
         elif finding.is_error and call:
             calls[call] = None
     if blobs:
@@ -145,6 +151,12 @@ def affected(
             if info.link_count and not blobs.isdisjoint(_catalog.blob_ids(raw, info)):
                 calls[info.collection, info.key] = None
     return list(calls)
+
+
+def blob_of(path: str) -> str | None:
+    """Return the name of the array that lies at a path in the file."""
+    found = re.fullmatch(r"/(?:blobs/[^/]*|kept)/([0-9a-f]{64})", path)
+    return found and found[1]
 
 
 def call_of(path: str) -> tuple[str, str] | None:
@@ -229,18 +241,24 @@ def _salvage(
     path: str, fresh: str, progress: Callable[[int, int], object] | None
 ) -> Repair:
     lost: list[str] = []
+    kept: list[str] = []
+
+    def told(finding: _h5store.Finding) -> None:
+        lost.append(_told(finding))
+        blob = blob_of(finding.object)
+        if finding.clause == _LONE and not finding.is_error and blob:
+            kept.append(blob)
+
     try:
         with _h5store.Store(fresh, create=True) as target:
-            salvage = _h5store.salvage(
-                path, target, lambda finding: lost.append(_told(finding)), progress
-            )
+            salvage = _h5store.salvage(path, target, told, progress)
             target.flush()
     except BaseException:
         for one in (fresh, fresh + "-wal"):
             with contextlib.suppress(OSError):
                 os.unlink(one)
         raise
-    return Repair(salvage, lost)
+    return Repair(salvage, lost, kept)
 
 
 def _told(finding: _h5store.Finding) -> str:

@@ -22,6 +22,10 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     _cli_common.add_choice(one, results=True)
     one.add_argument("--all", action="store_true", help="remove everything")
+    one.add_argument(
+        "--kept", action="store_true",
+        help="remove the arrays that no result has: those that 'decache repair' or Store.put kept",
+    )
     _cli_common.add_dry_run(one)
     one.set_defaults(run=run_rm)
 
@@ -47,7 +51,9 @@ def run_rm(args: argparse.Namespace, screen: Screen) -> int:
     """Remove chosen results."""
     if args.result and (_cli_common.chosen(args) or args.all):
         raise ValueError("give --result, or say which results to choose; not both")
-    if not (args.result or args.all or _cli_common.chosen(args)):
+    if args.kept and (args.result or args.all or _cli_common.chosen(args)):
+        raise ValueError("give --kept, or say which results to remove; not both")
+    if not (args.result or args.all or args.kept or _cli_common.chosen(args)):
         raise ValueError("nothing says what to remove; --all removes everything")
     if args.all and _cli_common.chosen(args):
         raise ValueError("give --all, or say which results to choose; not both")
@@ -56,7 +62,9 @@ def run_rm(args: argparse.Namespace, screen: Screen) -> int:
     ) as raw:
         _cli_common.tell_notice(raw, screen)
         with screen.progress("Removing") as progress:
-            if args.result:
+            if args.kept:
+                removal = _remove.remove_kept(raw, args.dry_run, progress)
+            elif args.result:
                 try:
                     removal = _remove.remove_results(raw, args.result, args.dry_run)
                 except KeyError as error:
@@ -66,8 +74,8 @@ def run_rm(args: argparse.Namespace, screen: Screen) -> int:
                 choice = _cli_common.choice(raw, args, single=True)
                 removal = _remove.remove_choice(raw, choice, args.dry_run, progress)
         path = raw.path
-    _cli_common.show_removal(removal, path, args.dry_run, screen)
-    return 1 if removal.results == 0 and not args.all else 0
+    _cli_common.show_removal(removal, path, args.dry_run, screen, args.kept)
+    return 1 if removal.results + removal.kept_arrays == 0 and not args.all else 0
 
 
 def run_prune(args: argparse.Namespace, screen: Screen) -> int:

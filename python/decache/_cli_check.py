@@ -33,6 +33,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "repair", parents=[common], help="save what is whole in a damaged container",
         description="Copy every array that still has its SHA-256, and every result with all its "
         "arrays, into a fresh container, however damaged this one is, and name what is lost. "
+        "Arrays that no saved result has are kept by themselves; 'decache rm --kept' removes them. "
         "The damaged container is not changed. Status 1 if something is lost.",
     )
     one.add_argument(
@@ -131,6 +132,7 @@ def run_repair(args: argparse.Namespace, screen: Screen) -> int:
                 "set_aside": done.aside or None,
                 **{name: getattr(salvage, name) for name in salvage.__match_args__},
                 "findings": done.findings,
+                "kept": done.kept,
             }
         )
         return 1 if lost else 0
@@ -151,6 +153,11 @@ def run_repair(args: argparse.Namespace, screen: Screen) -> int:
         f"{_cli_common.plural(salvage.lost_blobs, 'array')}",
         "bad" if lost else "",
     )
+    if done.kept:
+        screen.wrapped(
+            f"{_cli_common.plural(len(done.kept), 'array')} of these, which no saved result has, "
+            f"{would or 'are '}kept; 'decache rm --kept' removes them"
+        )
     if done.container:
         screen.line(f"the repaired container is {done.container}")
     if done.aside:

@@ -94,7 +94,7 @@ def source_line(text: str) -> str:
 
 
 def show_removal(
-    removal: _remove.Removal, path: str, dry_run: bool, screen: Screen
+    removal: _remove.Removal, path: str, dry_run: bool, screen: Screen, kept: bool = False
 ) -> None:
     """Tell what was, or would be, removed."""
     if screen.as_json:
@@ -107,8 +107,13 @@ def show_removal(
             [Column("FUNCTION", tail=True), Column("RESULTS", 9, right=True)],
             ((name, f"{count:,}") for name, count in removal.by_function.items()),
         )
+    verb = "would remove" if dry_run else "removed"
+    if kept:
+        arrays = f"{plural(removal.kept_arrays, 'array')} that no result has"
+        screen.line(f"{verb} {arrays}: {exact(removal.array_bytes)}")
+        return
     screen.line(
-        f"{'would remove' if dry_run else 'removed'} {plural(removal.results, 'result')}: "
+        f"{verb} {plural(removal.results, 'result')}: "
         f"{exact(removal.array_bytes)} of arrays, {exact(removal.small_bytes)} of pickles"
     )
 

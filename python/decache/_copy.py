@@ -9,8 +9,7 @@ source is another in the target is left out as a whole, since its results would 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -147,14 +146,14 @@ class Copy:
 
     def _mapped(self, name: str) -> np.ndarray:
         blob = self._from.raw.blob(name)
-        if _is_compressed(blob.info):
+        if _arrays.is_compressed(blob.info):
             return _arrays.read(blob, "fast")
         return self._from.map(blob, "r")
 
     def _level(self, info: _h5store.BlobInfo) -> int:
         if self._compress is not None:
             return self._compress
-        return _USUAL_LEVEL if _is_compressed(info) else 0
+        return _USUAL_LEVEL if _arrays.is_compressed(info) else 0
 
     def _copy(self, info: _h5store.ItemInfo) -> None:
         item = self._source.item(info.collection, info.key)
@@ -202,21 +201,3 @@ class Copy:
             self._new.clear()
         if batch is not None:
             batch.commit()
-
-
-def _is_compressed(info: _h5store.BlobInfo) -> bool:
-    return info.offset == 0 and info.stored_bytes > 0
-
-
-def kept(raw: _h5store.Store) -> Iterator[str]:
-    """Iterate over the arrays that something else than results refers to."""
-    totals = raw.stat()
-    if totals.items == 0:
-        yield from (info.id for info in raw.blobs())
-        return
-    if sum(info.links for info in raw.blobs()) <= totals.links:
-        return
-    linked: Counter[str] = Counter()
-    for info in _catalog.walk(raw):
-        linked.update(_catalog.blob_ids(raw, info))
-    yield from (info.id for info in raw.blobs() if info.links > linked[info.id])

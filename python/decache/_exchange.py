@@ -23,7 +23,7 @@ import numpy as np
 
 from . import _arrays, _catalog, _detail, _dtype, _h5store, _unpickler
 from ._backend import CONTAINER_NAME
-from ._copy import Copy, Transfer, kept
+from ._copy import Copy, Transfer
 from ._location import prepare
 from ._remove import Choice
 
@@ -364,7 +364,7 @@ def import_from(
             raise ValueError(f"{origin} and {path} are the same container")
         copy = stack.enter_context(Copy(raw, target, done, not dry_run, compress))
         copy.run(_told(_catalog.walk(raw), progress))
-        copy.keep(kept(raw))
+        copy.keep(info.id for info in _catalog.kept(raw))
     return done
 
 

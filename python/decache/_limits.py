@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from joblib.disk import memstr_to_bytes
 
-from . import _h5store
+from . import _arrays, _h5store
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ class LinkCounter:
 
     def __init__(self, raw: _h5store.Store, exact: bool = False) -> None:
         self._raw = raw
-        self._one_by_one = exact and any(map(_is_compressed, raw.blobs()))
+        self._one_by_one = exact and any(map(_arrays.is_compressed, raw.blobs()))
         self._left: dict[str, int] = {}  # of blobs with more links than were counted off
 
     def freed(self, info: Entry | _h5store.ItemInfo) -> int:
@@ -273,7 +273,7 @@ class LinkCounter:
             left = self._left.pop(blob.id, blob.links) - 1
             if left > 0:
                 self._left[blob.id] = left
-            elif self._one_by_one and _is_compressed(blob):
+            elif self._one_by_one and _arrays.is_compressed(blob):
                 freed += blob.stored_bytes
             else:
                 freed += blob.nbytes
@@ -285,7 +285,3 @@ class LinkCounter:
             for link in range(item.link_count):
                 with contextlib.suppress(_h5store.NotFoundError, _h5store.DamagedError):
                     yield item.blob(link).info
-
-
-def _is_compressed(info: _h5store.BlobInfo) -> bool:
-    return info.offset == 0 and info.stored_bytes > 0

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from . import _catalog, _detail, _h5store, _limits
+from . import _arrays, _catalog, _detail, _h5store, _limits
 
 #: Results removed by one commit.
 _CHUNK = 20_000
@@ -34,6 +34,8 @@ class Removal:
     small_bytes : int
         Of pickles and metadata, whose space in the container serves the next results;
         compacting gives it back to the disk.
+    kept_arrays : int
+        Arrays that no result had, and that were only kept by themselves.
     by_function : dict of str to int
         How many results of each function.
     """
@@ -41,6 +43,7 @@ class Removal:
     results: int = 0
     array_bytes: int = 0
     small_bytes: int = 0
+    kept_arrays: int = 0
     by_function: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -105,6 +108,7 @@ def remove(
     arguments: Iterable[str] = (),
     results: Iterable[str] = (),
     everything: bool = False,
+    kept: bool = False,
     dry_run: bool = False,
     timeout: float = 30.0,
 ) -> Removal:
@@ -125,6 +129,9 @@ def remove(
         above.
     everything : bool
         Needed if nothing else is given.
+    kept : bool
+        Remove no results, but the arrays that no result has: what `repair` could save no
+        result of, and what `Store.put` stored. Not together with the above.
     dry_run : bool
         Remove nothing, and tell what would go.
     timeout : float
@@ -147,10 +154,14 @@ def remove(
     chosen = bool(functions or arguments or older_than is not None)
     if results and chosen:
         raise ValueError("name results, or say which to choose; not both")
-    if not (results or chosen or everything):
+    if kept and (results or chosen or everything):
+        raise ValueError("remove kept arrays, or results; not both")
+    if not (results or chosen or everything or kept):
         raise ValueError("nothing says what to remove")
     seconds = None if older_than is None else older_than.total_seconds()
     with _catalog.opened(location, write=not dry_run, timeout=timeout) as raw:
+        if kept:
+            return remove_kept(raw, dry_run)
         if results:
             return remove_results(raw, results, dry_run)
         names = _catalog.matching(raw, functions, single=True) if functions else None
@@ -194,6 +205,30 @@ def remove_results(raw: _h5store.Store, identifiers: Iterable[str], dry_run: boo
     found = [_detail.the_one(raw, one) for one in identifiers]
     named = {(info.collection, info.key): info for info in found}
     return _remove(raw, named.values(), dry_run)
+
+
+def remove_kept(
+    raw: _h5store.Store, dry_run: bool, progress: Callable[[int], None] | None = None
+) -> Removal:
+    """Remove the arrays that no result has from an open container.
+
+    Parameters
+    ----------
+    raw, dry_run, progress
+        As for `remove_choice`; `progress` is called with the number of arrays.
+    """
+    removal = Removal()
+    for info in list(_catalog.kept(raw, lone=True)):
+        try:
+            if not dry_run:
+                raw.discard(info.id)
+        except _h5store.NotFoundError:  # somebody else was faster
+            continue
+        removal.kept_arrays += 1
+        removal.array_bytes += info.stored_bytes if _arrays.is_compressed(info) else info.nbytes
+        if progress is not None:
+            progress(removal.kept_arrays)
+    return removal
 
 
 def _remove(

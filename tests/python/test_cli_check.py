@@ -194,6 +194,55 @@ def test_repair_says_what_is_lost_by_name(cache):
     assert is_whole(cache / "fresh.h5")
 
 
+def test_arrays_whose_results_are_lost_are_kept_until_told_otherwise(cache):
+    path = container_of(cache)
+    with decache.Store(path) as store:
+        own = store.put(np.arange(5000.0))
+    flip_large(path)  # second(0..2) have an array each besides
+    planned = run("repair", cache, "--in-place", "-n")
+    assert "3 arrays of these, which no saved result has, would be kept" in planned.out
+    done = run("repair", cache, "--in-place")
+    assert (done.status, done.err) == (1, "")
+    text = " ".join(done.out.split())
+    assert "saved: 1 result, 4 arrays" in text
+    assert "3 arrays of these, which no saved result has, are kept" in text
+    assert "'decache rm --kept' removes them" in text
+    assert holds(path).blobs == 4
+
+    with decache.Store(path) as store:
+        store.discard(own)  # it was not one of them
+    memory = joblib.Memory(str(cache), backend="cas", verbose=0,
+                           backend_options={"large_array_threshold": 1000})
+    memory.cache(_cached.second)(1)  # one has a result again, and LARGE is back
+    _shared._close_all()
+    assert (holds(path).items, holds(path).blobs) == (2, 4)
+    planned = document("rm", cache, "--kept", "-n")
+    assert (planned["results"], planned["kept_arrays"]) == (0, 2)
+    assert planned["array_bytes"] == planned["bytes"] == 2 * LARGE_BYTES
+    disk = disk_bytes(path)
+    assert document("rm", cache, "--kept") == {**planned, "dry_run": False}
+    assert (holds(path).items, holds(path).blobs) == (2, 2)
+    assert abs(disk - disk_bytes(path) - 2 * LARGE_BYTES) < 65536 < LARGE_BYTES
+    done = run("rm", cache, "--kept")
+    assert (done.status, done.err) == (1, "")
+    assert done.out == "removed 0 arrays that no result has: 0 B\n"
+    assert is_whole(path)
+    for wrong in (["--all"], ["first"], ["--result", "ab"]):
+        assert "not both" in refused("rm", cache, "--kept", *wrong)
+
+
+def test_repair_names_the_arrays_that_it_kept(cache):
+    flip_large(container_of(cache))
+    done = document("repair", cache, "-o", cache / "fresh.h5", status=1)
+    with decache.Store(cache / "fresh.h5") as store:
+        assert sorted(done["kept"]) == sorted(store) and len(done["kept"]) == 3
+    assert decache.remove(cache / "fresh.h5", kept=True, dry_run=True).kept_arrays == 3
+    assert decache.remove(cache / "fresh.h5", kept=True).array_bytes == 3 * LARGE_BYTES
+    assert holds(cache / "fresh.h5").blobs == 0
+    with pytest.raises(ValueError):
+        decache.remove(cache / "fresh.h5", kept=True, everything=True)
+
+
 def test_repair_of_something_else_is_refused(tmp_path):
     (tmp_path / "text.h5").write_text("some text\n" * 3000)
     assert "text.h5" in refused("repair", tmp_path / "text.h5")
