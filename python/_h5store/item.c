@@ -116,7 +116,7 @@ typedef struct ItemCursorObject {
 
 static PyStructSequence_Field item_info_fields[] = {
     {"collection", "path of the collection"},
-    {"key", "None: the collection itself"},
+    {"key", "\"\": the collection itself"},
     {"output_size", "bytes of the output"},
     {"metadata_size", "bytes of the metadata"},
     {"link_count", "links to blobs"},
@@ -132,15 +132,6 @@ static PyStructSequence_Desc item_info_desc = {
     "decache.ItemInfo", "What a walk over the items tells of one.", item_info_fields, 10};
 
 static PyObject *
-item_info_text(const char *text)
-{
-    if (text != NULL)
-        return text_decode(text);
-    Py_INCREF(Py_None);
-    return Py_None;
-}
-
-static PyObject *
 item_info_new(module_state *state, const h5store_item_info *info, const char *damage)
 {
     const uint64_t numbers[] = {info->output_size, info->metadata_size, info->link_count,
@@ -151,13 +142,13 @@ item_info_new(module_state *state, const h5store_item_info *info, const char *da
 
     if (record == NULL)
         return NULL;
-    values[0] = item_info_text(info->collection);
-    values[1] = item_info_text(info->key);
+    values[0] = text_decode(info->collection);
+    values[1] = text_decode(info->key != NULL ? info->key : ""); /* which no key is */
     for (int i = 0; i < 5; i++)
         values[2 + i] = PyLong_FromUnsignedLongLong(damage == NULL ? numbers[i] : 0);
     values[7] = PyFloat_FromDouble((double)info->stored * 1e-6);
     values[8] = PyFloat_FromDouble((double)info->used * 1e-6);
-    values[9] = item_info_text(damage);
+    values[9] = damage != NULL ? text_decode(damage) : Py_NewRef(Py_None);
     for (Py_ssize_t i = 0; i < 10; i++) {
         failed |= values[i] == NULL;
         PyStructSequence_SetItem(record, i, values[i]);

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Handle:
         Whether the user was told that compressed arrays cannot be mapped.
     """
 
-    def __init__(self, path: str, **options: object) -> None:
+    def __init__(self, path: str, **options: Any) -> None:
         self.raw = _h5store.Store(path, **options)
         self.told = ""
         self.told_compressed = False
@@ -138,14 +139,14 @@ class Handle:
             offset=start,
         )
         mapping.blob = blob
-        array = np.ndarray.__new__(
+        mapped: Any = np.ndarray.__new__(
             np.memmap, info.shape, dtype, mapping, info.offset - start, order=info.order
         )
-        array._mmap = mapping
-        array.filename = self.path
-        array.offset = info.offset
-        array.mode = mode
-        return array
+        mapped._mmap = mapping
+        mapped.filename = self.path
+        mapped.offset = info.offset
+        mapped.mode = mode
+        return mapped
 
 
 def is_compressed(info: _h5store.BlobInfo) -> bool:

@@ -201,9 +201,9 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
 
     def _loosen(self) -> None:
         """Hold the result that was just stored only as long as somebody else does."""
-        call_id, get = self._thread.kept or (None, None)
-        if get is None:
+        if self._thread.kept is None:
             return
+        call_id, get = self._thread.kept
         try:
             self._thread.kept = (call_id, weakref.ref(get()))
         except TypeError:  # of a type without weak references

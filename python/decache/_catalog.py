@@ -178,7 +178,7 @@ def walk(raw: _h5store.Store, names: Iterable[str] | None = None) -> Iterator[_h
     """Iterate over the results of functions, and of what is below them; None: over all."""
     for name in [None] if names is None else names:
         for info in raw.items(name):
-            if info.key is not None:
+            if info.key:  # else it is a function
                 yield info
 
 
@@ -347,7 +347,7 @@ def describe(raw: _h5store.Store, info: _h5store.ItemInfo) -> Result:
         metadata = _as_dict(json.loads(raw.get_metadata(info.collection, info.key)))
     except UNREADABLE as error:
         damage = damage or sentence(error)
-    duration = metadata.get("duration")
+    duration: Any = metadata.get("duration")
     return Result(
         info.collection,
         info.key,
@@ -364,7 +364,7 @@ def describe(raw: _h5store.Store, info: _h5store.ItemInfo) -> Result:
     )
 
 
-def _as_dict(value: Any) -> dict:
+def _as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import _catalog, _cli_common, _detail, _exchange, _migrate
 from ._cli_output import Column, Screen
+from ._copy import Transfer
 from ._options import DEFAULT_THRESHOLD
 from ._units import parse_size, show_size
 
@@ -148,14 +149,14 @@ def run_import(args: argparse.Namespace, screen: Screen) -> int:
     return 1 if failed else 0
 
 
-def _transfer_row(done: _exchange.Transfer) -> dict[str, Any]:
+def _transfer_row(done: Transfer) -> dict[str, Any]:
     row = asdict(done)
     row["failed"] = [{"name": name, "reason": reason} for name, reason in done.failed]
     return row
 
 
 def _show_transfer(
-    done: _exchange.Transfer, past: str, verb: str, dry_run: bool, screen: Screen
+    done: Transfer, past: str, verb: str, dry_run: bool, screen: Screen
 ) -> None:
     if screen.as_json:
         if verb == "export":

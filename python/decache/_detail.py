@@ -82,10 +82,9 @@ def find(raw: _h5store.Store, identifier: str) -> list[_h5store.ItemInfo]:
         without it.
     """
     name, slash, key = identifier.rpartition("/")
+    names: list[str] | None = [name] if slash else None
     if slash and not is_function(raw, name):
         names = matching(raw, [name])
-    else:
-        names = [name] if slash else None
     found = [info for info in walk(raw, names) if info.key.startswith(key)]
     whole = [info for info in found if info.key == key]
     return whole or found

@@ -55,10 +55,9 @@ def _describe(dtype: np.dtype) -> Any:
     if dtype.isalignedstruct or _has_titles(dtype) or not _in_sequence(dtype):
         return _describe_dict(dtype)
 
-    fields: list[tuple] = []
+    fields: list[tuple[Any, ...]] = []
     end = 0
-    for name in dtype.names:
-        field, offset = dtype.fields[name][:2]
+    for name, (field, offset, *_) in _fields(dtype).items():
         if offset > end:
             fields.append(("", f"|V{offset - end}"))
         fields.append((name, *_describe_field(field)))
@@ -68,7 +67,13 @@ def _describe(dtype: np.dtype) -> Any:
     return fields
 
 
-def _describe_field(field: np.dtype) -> tuple:
+def _fields(dtype: np.dtype) -> dict[str, Any]:
+    """Return the fields in their order: dtype, offset, and perhaps a title."""
+    fields: Any = dtype.fields
+    return {name: fields[name] for name in dtype.names or ()}
+
+
+def _describe_field(field: np.dtype) -> tuple[Any, ...]:
     if field.subdtype is None:
         return (_describe(field),)
     base, shape = field.subdtype
@@ -76,8 +81,8 @@ def _describe_field(field: np.dtype) -> tuple:
 
 
 def _describe_dict(dtype: np.dtype) -> dict[str, Any]:
-    fields = [dtype.fields[name] for name in dtype.names]
-    described: dict[str, Any] = {"names": list(dtype.names), "formats": [], "offsets": []}
+    names, fields = list(_fields(dtype)), list(_fields(dtype).values())
+    described: dict[str, Any] = {"names": names, "formats": [], "offsets": []}
     for field in fields:
         parts = _describe_field(field[0])
         described["formats"].append(parts[0] if len(parts) == 1 else parts)
@@ -91,14 +96,13 @@ def _describe_dict(dtype: np.dtype) -> dict[str, Any]:
 
 
 def _has_titles(dtype: np.dtype) -> bool:
-    return any(len(dtype.fields[name]) == 3 for name in dtype.names)
+    return any(len(field) == 3 for field in _fields(dtype).values())
 
 
 def _in_sequence(dtype: np.dtype) -> bool:
     """Do the fields follow each other without overlap, so that a list can describe them?"""
     end = 0
-    for name in dtype.names:
-        field, offset = dtype.fields[name][:2]
+    for field, offset, *_ in _fields(dtype).values():
         if offset < end:
             return False
         end = offset + field.itemsize
@@ -149,7 +153,7 @@ def _parse(described: Any) -> np.dtype:
 
 
 def _parse_dict(described: dict[str, Any]) -> np.dtype:
-    fields = {"names": described["names"], "offsets": described["offsets"]}
+    fields: Any = {"names": described["names"], "offsets": described["offsets"]}
     fields["formats"] = [_parse(one) for one in described["formats"]]
     if "titles" in described:
         fields["titles"] = described["titles"]

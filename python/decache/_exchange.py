@@ -405,7 +405,7 @@ def _import_arrays(
             with contextlib.suppress(_h5store.NotFoundError):
                 target.blob(blob)
                 there = True
-        if write:
+        if write and target is not None:
             target.put(array, text)
         if there:
             done.present += 1

@@ -11,7 +11,7 @@ import numpy as np
 from _typeshed import structseq
 from typing_extensions import TypeAlias
 
-_Check: TypeAlias = Literal["never", "fast", "full"]
+_Check: TypeAlias = str  # "never", "fast" or "full"
 
 library_version: str
 hdf5_version: str
@@ -117,7 +117,7 @@ class BlobInfo(structseq[Any], _BlobInfoTuple):
     def damage(self) -> str | None: ...
 
 _ItemInfoTuple: TypeAlias = tuple[
-    str, str | None, int, int, int, int, int, float, float, str | None
+    str, str, int, int, int, int, int, float, float, str | None
 ]
 
 @final
@@ -137,7 +137,7 @@ class ItemInfo(structseq[Any], _ItemInfoTuple):
     @property
     def collection(self) -> str: ...
     @property
-    def key(self) -> str | None: ...
+    def key(self) -> str: ...
     @property
     def output_size(self) -> int: ...
     @property
@@ -294,7 +294,7 @@ class Store:
         *,
         create: bool = False,
         read_only: bool = False,
-        durability: Literal["process", "power"] = "process",
+        durability: str = "process",  # or "power"
         timeout: float = 30.0,
         threads: int = 0,
     ) -> Store: ...

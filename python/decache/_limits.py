@@ -82,19 +82,18 @@ class Limits:
         ValueError
             A negative age, or a size that is none.
         """
-        if isinstance(bytes_limit, str):
-            bytes_limit = memstr_to_bytes(bytes_limit)
+        size = memstr_to_bytes(bytes_limit) if isinstance(bytes_limit, str) else bytes_limit
         age = None if age_limit is None else age_limit.total_seconds()
         if age is not None and age < 0:
             raise ValueError("age_limit has to be a positive timedelta")
-        return cls(bytes_limit, items_limit, age)
+        return cls(size, items_limit, age)
 
 
 def entries(raw: _h5store.Store) -> list[Entry]:
     """Return all results, those that were not used for longest first."""
     found = []
     for info in raw.items():
-        if info.key is not None:
+        if info.key:
             names = (info.collection, info.key)
             small = info.output_size + info.metadata_size
             found.append(Entry(names, small, info.own_bytes, info.linked_bytes, info.used))

@@ -55,7 +55,7 @@ def _register() -> None:
     """Have the class found under the name that the old pickles call it by."""
     name = "decache.store_backend.types"
     module = types.ModuleType(name, "What decache 0.1 pickled; see decache._old_cache.")
-    module.NumpyBlobReference = NumpyBlobReference
+    vars(module)[NumpyBlobReference.__name__] = NumpyBlobReference
     sys.modules.setdefault(name, module)
 
 

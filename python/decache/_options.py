@@ -130,7 +130,8 @@ def compression_level(value: Any) -> int:
         names = ", ".join(map(repr, _METHODS))
         raise ValueError(f"compress must name one of {names}, not {method!r}")
     level = 1 if level is None else _level("compress", level)
-    return level if _METHODS[method] is None else _METHODS[method]
+    fixed = _METHODS[method]
+    return level if fixed is None else fixed
 
 
 def _level(name: str, value: Any) -> int:
@@ -148,9 +149,13 @@ def _compress(name: str, value: Any) -> int:
     return compression_level(value)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _whole_number(name: str, value: Any) -> int:
     """Return a number of 0 or more without fraction; infinity is the largest there is."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isnan(value):
+    if not _is_number(value) or math.isnan(value):
         raise TypeError(f"backend option {name!r} must be a whole number, not {value!r}")
     if value < 0:
         raise ValueError(f"backend option {name!r} must not be negative, but is {value!r}")
@@ -169,7 +174,7 @@ def _threads(name: str, value: Any) -> int:
 
 
 def _timeout(name: str, value: Any) -> float:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if not _is_number(value):
         raise TypeError(f"backend option {name!r} must be a number of seconds, not {value!r}")
     if not 0 <= value < math.inf:
         raise ValueError(f"backend option {name!r} must be 0 or more, but is {value!r}")

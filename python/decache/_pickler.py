@@ -99,7 +99,7 @@ class _Dump:
     def run(self, result: Any) -> Pickled:
         hook = _h5store.PickleHook(self._threshold, self._on_array, self._on_buffer)
         pickler = _Pickler(self, PROTOCOL, buffer_callback=hook.buffer)
-        pickler.reducer_override = hook.reduce
+        pickler.reducer_override = hook.reduce  # type: ignore[method-assign]
         pickler.dump(result)
         self._end_part()
         return self._pickled
@@ -167,23 +167,23 @@ class _Dump:
             return self._reduce_masked(array)
         return self._reduce_own(array)
 
-    def _reduce_array(self, array: np.ndarray) -> tuple:
+    def _reduce_array(self, array: np.ndarray) -> tuple[Any, ...]:
         axes = None
         if not array.flags.c_contiguous and not array.flags.f_contiguous:
             array, axes = _permuted(array)
-        args: tuple = ()
+        args: tuple[Any, ...] = ()
         dtype = None if _dtype.is_plain(array.dtype) else array.dtype
         writeable = array.flags.writeable or not _keeps_read_only(array)
         if dtype is not None or not writeable or axes is not None:
             args = (dtype, writeable, axes)
         return _rebuild.array, (self._out_of_band(array), *args)
 
-    def _reduce_subclass(self, array: np.ndarray) -> tuple:
+    def _reduce_subclass(self, array: np.ndarray) -> tuple[Any, ...]:
         args = () if _dtype.is_plain(array.dtype) else (array.dtype,)
         plain = array.view(np.ndarray)
         return _rebuild.subclass, (type(array), self._out_of_band(plain), *args)
 
-    def _reduce_masked(self, array: np.ma.MaskedArray) -> tuple:
+    def _reduce_masked(self, array: Any) -> tuple[Any, ...]:
         # Both go through the hook again. That is where their size is looked at.
         data = array.view(np.ndarray)
         if not data.flags.writeable:  # a flag that pickling drops for masked arrays
@@ -218,8 +218,8 @@ class _Dump:
                 and not dtype.hasobject
                 and len(data) == math.prod(shape) * dtype.itemsize
             ):
-                order = "F" if fortran else "C"
-                self._typed[id(data)] = (data, np.ndarray(shape, dtype, data, order=order))
+                values = np.ndarray(shape, dtype, data, order="F" if fortran else "C")
+                self._typed[id(data)] = (data, values)
 
 
 def _pickles_as(cls: type, base: type) -> bool:
@@ -247,7 +247,7 @@ def _keeps_read_only(array: np.ndarray) -> bool:
     if not array.flags.c_contiguous and not array.flags.f_contiguous:
         return False
     try:
-        memoryview(array)
+        memoryview(array)  # type: ignore[arg-type]
     except (ValueError, TypeError, BufferError):  # dates, and types of others
         return False
     return True
@@ -301,7 +301,7 @@ def encode(buffers: int, parts: list[tuple[bytes | None, int, int | None]]) -> b
     """
     pieces = [_HEAD.pack(_MAGIC, buffers, len(parts))]
     pieces += [_PART.pack(length, _INLINE if link is None else link) for _, length, link in parts]
-    pieces += [inline for inline, _, link in parts if link is None]
+    pieces += [inline for inline, _, _ in parts if inline is not None]
     return b"".join(pieces)
 
 

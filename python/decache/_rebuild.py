@@ -53,9 +53,9 @@ def subclass(cls: type, stored: np.ndarray, dtype: np.dtype | None = None) -> np
 
 
 def masked(
-    cls: type, baseclass: type, data: np.ndarray, mask: np.ndarray, fill_value: Any
+    cls: Any, baseclass: type, data: np.ndarray, mask: np.ndarray, fill_value: Any
 ) -> np.ma.MaskedArray:
     """Return a masked array of data and mask."""
-    made = cls.__new__(cls, data.view(baseclass), mask=mask, dtype=data.dtype)
+    made: Any = cls.__new__(cls, data.view(baseclass), mask=mask, dtype=data.dtype)
     made.fill_value = fill_value
     return made

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import _aside, _h5store
 from ._arrays import Handle
@@ -155,7 +155,7 @@ class SharedStore:
         self._pause = None
 
 
-_shared: weakref.WeakValueDictionary[tuple, SharedStore] = weakref.WeakValueDictionary()
+_shared: weakref.WeakValueDictionary[tuple[Any, ...], SharedStore] = weakref.WeakValueDictionary()
 _shared_lock = threading.Lock()
 
 

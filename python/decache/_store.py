@@ -213,7 +213,7 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         # A handle is of one process: another opens its own.
         return _reopen, (self.path, {**self._options, "verify": self._check})
 

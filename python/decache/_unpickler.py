@@ -91,13 +91,14 @@ class _Stream:
             return False
         self._size, link, inline = part
         if link is None:
+            assert inline is not None
             self._now = inline
         else:
             self._blob = self._item.blob(link)
         return True
 
-    def _fetch(self, target: Any) -> None:
-        blob, self._blob = self._blob, None
+    def _fetch(self, blob: _h5store.Blob, target: Any) -> None:
+        self._blob = None
         try:
             blob.read_into(target, self._check)
         except Exception as error:
@@ -107,11 +108,11 @@ class _Stream:
         target = memoryview(target).cast("B")
         while len(self._now) == 0:
             if self._blob is not None and self._size == len(target):
-                self._fetch(target)
+                self._fetch(self._blob, target)
                 return len(target)
             if self._blob is not None:
                 memory = bytearray(self._size)
-                self._fetch(memory)
+                self._fetch(self._blob, memory)
                 self._now = memoryview(memory)
             elif not self._next_part():
                 return 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from types import FrameType
 
 import joblib._store_backends as _joblib_backends
 
@@ -16,14 +17,14 @@ logger.addHandler(logging.NullHandler())
 _JoblibWarning: type[Warning] = getattr(_joblib_backends, "CacheWarning", UserWarning)
 
 
-class CacheWarning(_JoblibWarning):
+class CacheWarning(_JoblibWarning):  # type: ignore[valid-type,misc]
     """The cache could not do its part; the results of calls are not affected."""
 
 
 def warn(message: str) -> None:
     """Warn, as from the first line on the stack that is neither ours nor joblib's."""
     level = 1
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_internal(frame.f_globals.get("__name__", "")):
         level += 1
         frame = frame.f_back

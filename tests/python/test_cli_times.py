@@ -26,7 +26,7 @@ def times_of(path: Any) -> dict[Names, tuple[float, float]]:
     with _h5store.Store(str(path), read_only=True) as raw:
         return {
             (info.collection, info.key): (info.stored, info.used)
-            for info in raw.items() if info.key is not None
+            for info in raw.items() if info.key
         }
 
 
