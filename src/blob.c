@@ -30,16 +30,30 @@ hs_blob_path(const h5store_id *id, char path[HS_BLOB_PATH_SIZE])
     snprintf(path, HS_BLOB_PATH_SIZE, "/blobs/%.2s/%s", text, text);
 }
 
+static int
+blob_fail_missing(const char *path, h5store_err *err)
+{
+    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no blob %s", path + sizeof "/blobs/3f");
+}
+
 int
 hs_blob_find(hid_t file, const h5store_id *id, uint64_t *address, h5store_err *err)
 {
     char path[HS_BLOB_PATH_SIZE];
 
     hs_blob_path(id, path);
-    if (hs_h5_find(file, path, address, NULL) < 0)
-        return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no blob %s",
-                       path + sizeof "/blobs/3f");
-    return H5STORE_OK;
+    return hs_h5_find(file, path, address, NULL) < 0 ? blob_fail_missing(path, err) : H5STORE_OK;
+}
+
+int
+hs_blob_look(hs_container *c, const h5store_id *id, uint64_t *address, h5store_err *err)
+{
+    char path[HS_BLOB_PATH_SIZE];
+    int rc;
+
+    hs_blob_path(id, path);
+    rc = hs_container_find(c, path, address, err);
+    return rc == H5STORE_E_NOT_FOUND ? blob_fail_missing(path, err) : rc;
 }
 
 /* ---- describing ------------------------------------------------------- */

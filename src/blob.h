@@ -32,6 +32,9 @@ void hs_blob_release(hs_blob *blob);
 
 /* The address of a blob's object header.  NOT_FOUND. */
 int hs_blob_find(hid_t file, const h5store_id *id, uint64_t *address, h5store_err *err);
+/* The same, in a read scope that need not have begun with HDF5. */
+int hs_blob_look(hs_container *container, const h5store_id *id, uint64_t *address,
+                 h5store_err *err);
 
 /* Read all that a blob's object header says, checking that it is consistent.  DAMAGED if not. */
 int hs_blob_describe(hs_container *container, uint64_t address, hs_blob *blob, h5store_err *err);

@@ -128,11 +128,22 @@ container_sync_log(hs_container *c, h5store_err *err)
 
 /* ---- catching up ------------------------------------------------------ */
 
+/* Another program wrote to the file. */
+static void
+container_forget(hs_container *c)
+{
+    container_drop_handle(c);
+    hs_groups_forget(c->groups);
+    hs_space_forget(&c->space);
+    c->generation++;
+}
+
 /* Back to the start of the log with nothing known. */
 static void
 container_start_over(hs_container *c)
 {
     hs_overlay_clear(&c->pager.committed);
+    hs_groups_forget(c->groups);
     hs_space_forget(&c->space);
     hs_wal_rewind(&c->wal);
     c->seen_epoch = c->wal.header.epoch;
@@ -151,6 +162,7 @@ container_read_records(hs_container *c, h5store_err *err)
         for (size_t i = 0; i < record.page_count; i++) {
             const uint8_t *entry = record.pages + i * (8 + HS_PAGE_SIZE);
 
+            hs_groups_changed(c->groups, hs_get_le64(entry));
             rc = hs_overlay_set(&c->pager.committed, hs_get_le64(entry), record.sequence,
                                 entry + 8, err);
             if (rc < 0)
@@ -356,6 +368,27 @@ hs_container_verdict(const hs_container *c, int rc, h5store_err *err)
     return c->host.failure.code;
 }
 
+/* The scope uses HDF5, from now to its end. */
+static int
+container_scope_file(hs_container *c, hid_t *file, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    if (!c->scope_hdf5) {
+        rc = hs_h5_need_memory(err);
+        if (rc < 0)
+            return rc;
+        hs_h5_enter();
+        rc = container_need_handle(c, err);
+        c->scope_hdf5 = rc == H5STORE_OK;
+        if (rc < 0)
+            hs_h5_leave();
+    }
+    if (rc == H5STORE_OK)
+        *file = c->file;
+    return rc;
+}
+
 static int
 container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5store_err *err)
 {
@@ -365,27 +398,21 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
     if (rc == H5STORE_OK)
         rc = container_catch_up(c, err);
     if (rc == H5STORE_OK && c->foreign)
-        container_drop_handle(c), hs_space_forget(&c->space), c->generation++;
+        container_forget(c);
     if (rc == H5STORE_OK)
         rc = hs_space_load(&c->space, &c->pager, err);
-    if (rc == H5STORE_OK && file != NULL)
-        rc = hs_h5_need_memory(err);
     if (rc < 0)
         return rc;
     c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     c->scope = scope;
     c->usage_loaded = c->usage_changed = false;
-    c->scope_hdf5 = file != NULL;
+    c->scope_hdf5 = false;
     c->pager.in_transaction = scope == SCOPE_WRITE;
     if (file == NULL)
         return H5STORE_OK;
-    hs_h5_enter();
-    rc = container_need_handle(c, err);
-    if (rc == H5STORE_OK) {
-        *file = c->file;
-        return H5STORE_OK;
-    }
-    hs_h5_leave();
+    rc = container_scope_file(c, file, err);
+    if (rc == H5STORE_OK)
+        return rc;
     c->scope = SCOPE_NONE;
     c->pager.in_transaction = false;
     hs_overlay_clear(&c->pager.pending);
@@ -426,6 +453,22 @@ hs_container_read_end(hs_container *c)
     if (c->locks != NULL)
         hs_lock_release(c->locks, HS_LOCK_READ);
     container_leave(c);
+}
+
+int
+hs_container_find(hs_container *c, const char *path, uint64_t *address, h5store_err *err)
+{
+    hid_t file;
+    int rc;
+
+    assert(c->scope != SCOPE_NONE);
+    if (c->scope == SCOPE_READ) {
+        rc = hs_groups_find(c->groups, &c->pager, path, address, err);
+        if (rc != H5STORE_E_DAMAGED)
+            return rc;
+    }
+    rc = container_scope_file(c, &file, err);
+    return rc < 0 ? rc : hs_h5_find(file, path, address, err);
 }
 
 int
@@ -543,6 +586,16 @@ hs_container_abort(hs_container *c)
     container_end_write(c);
 }
 
+static void
+container_note_pages(hs_container *c)
+{
+    const hs_overlay *pending = &c->pager.pending;
+
+    for (size_t i = 0; i < pending->capacity; i++)
+        if (pending->slots[i] != NULL)
+            hs_groups_changed(c->groups, pending->slots[i]->number);
+}
+
 int
 hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count,
                     h5store_err *err)
@@ -567,6 +620,7 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
         if (rc == H5STORE_OK)
             rc = hs_wal_append(&c->wal, &c->pager.pending, blobs, blob_count, flags, err);
         if (rc == H5STORE_OK) {
+            container_note_pages(c);
             hs_overlay_merge(&c->pager.committed, &c->pager.pending, sequence);
             c->generation += c->scope_hdf5;
             container_janitor_note(c);

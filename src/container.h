@@ -52,6 +52,14 @@ void hs_container_note_no_holes(hs_container *container);
  * BUSY, IO, NOMEM, CHANGED, DAMAGED, FORKED, HDF5.
  */
 int hs_container_read_begin(hs_container *container, hid_t *file, h5store_err *err);
+
+/*
+ * In any scope: the address of the object header at a path.  A read scope that was begun without
+ * HDF5 (@p file NULL) comes to use it only when groups.h cannot read what is there.
+ * NOT_FOUND; else as hs_container_read_begin.
+ */
+int hs_container_find(hs_container *container, const char *path, uint64_t *address,
+                      h5store_err *err);
 void hs_container_read_end(hs_container *container);
 
 /*

@@ -8,6 +8,7 @@
 #define HS_CONTAINER_IMPL_H
 
 #include "container.h"
+#include "groups.h"
 #include "lock.h"
 #include "vfd.h"
 #include <pthread.h>
@@ -62,6 +63,7 @@ struct hs_container {
     unsigned bare_pins; /* that were taken without locks, which the frozen file stands for */
     hs_wal wal;
     hs_pager pager;
+    hs_groups *groups;
     hs_space space;
     hs_vfd_host host;
     uint64_t seen_epoch, seen_applied;

@@ -392,9 +392,10 @@ container_new(const char *path, const h5store_options *options, h5store_err *err
     }
     c->path = strdup(path);
     c->log_path = hs_os_absolute(path, "-wal"); /* closing removes it, wherever that happens */
-    if (c->path == NULL || c->log_path == NULL || container_janitor_init(c, err) < 0 ||
-        container_notes_init(c, err) < 0) {
+    if (c->path == NULL || c->log_path == NULL || hs_groups_new(&c->groups, err) < 0 ||
+        container_janitor_init(c, err) < 0 || container_notes_init(c, err) < 0) {
         hs_fail_nomem(err, strlen(path), "a container");
+        hs_groups_free(c->groups);
         free(c->path);
         free(c->log_path);
         free(c);
@@ -432,6 +433,7 @@ container_free(hs_container *c)
     hs_wal_release(&c->wal);
     hs_overlay_release(&c->pager.committed);
     hs_overlay_release(&c->pager.pending);
+    hs_groups_free(c->groups);
     hs_space_release(&c->space);
     container_janitor_destroy(c);
     container_notes_destroy(c);

@@ -4,9 +4,9 @@
  *
  * Up to eight links lie in the group's object header; more lie in a fractal heap, as link
  * messages, and a B-tree of version 2 has their hashes and places (HDF5 File Format
- * Specification, version 3, III.A.2 and III.G).  Called by whoever walks groups with a pager
- * of its own: salvage.c, for which this reads what is left of heap and tree when parts of
- * them are damaged.
+ * Specification, version 3, III.A.2 and III.G).  salvage.c walks all links, also what is left of
+ * them when parts of heap and tree are damaged; item.c those of an item with many arrays; groups.c
+ * looks for one by its name.
  */
 #ifndef HS_DENSE_H
 #define HS_DENSE_H
@@ -37,6 +37,25 @@ typedef int (*hs_dense_fn)(const hs_ohdr_link *link, bool sure, void *context, h
  */
 int hs_dense_links(hs_pager *pager, uint64_t heap, uint64_t tree, const hs_dense_block *strays,
                    size_t stray_count, hs_dense_fn tell, void *context, h5store_err *err);
+
+/*
+ * Where hs_dense_find gets the parts of heap and tree from: whoever looks again and again keeps
+ * them.  `get` gives @p size bytes at @p address of which @p is_sound said that they are good; it
+ * may change the copy that it is given.  With another @p tag they are not the same part.  The bytes
+ * stay until hs_dense_find returns.  DAMAGED: they are not sound; IO, NOMEM.
+ */
+typedef bool (*hs_dense_sound_fn)(uint8_t *bytes, size_t size, const void *what);
+typedef struct hs_dense_parts {
+    int (*get)(const struct hs_dense_parts *parts, uint64_t address, size_t size, uint64_t tag,
+               hs_dense_sound_fn is_sound, const void *what, const uint8_t **bytes,
+               h5store_err *err);
+    void *context;
+} hs_dense_parts;
+
+/* The address that a hard link leads to.  NOT_FOUND; DAMAGED: a part on the way is not sound, or
+ * not such as HDF5 writes for our groups; and what `get` returned. */
+int hs_dense_find(const hs_dense_parts *parts, uint64_t heap, uint64_t tree, const char *name,
+                  size_t length, uint64_t *address, h5store_err *err);
 
 /* Is there a direct block at the beginning of these bytes? */
 #define HS_DENSE_HEAD_SIZE 17u

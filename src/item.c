@@ -9,6 +9,7 @@
  * are better stored as blobs.
  */
 #include "item.h"
+#include "dense.h"
 #include "h5util.h"
 #include <assert.h>
 #include <stdio.h>
@@ -19,13 +20,13 @@
 #define ITEM_INDEX_TEXT 24
 
 int
-hs_item_find(hid_t file, const char *collection, const char *key, uint64_t *address,
+hs_item_find(hs_container *c, const char *collection, const char *key, uint64_t *address,
              h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     int rc = hs_item_path(collection, key, &path, err);
 
-    return rc < 0 ? rc : hs_h5_find(file, path, address, err);
+    return rc < 0 ? rc : hs_container_find(c, path, address, err);
 }
 
 /* ---- reading ---------------------------------------------------------- */
@@ -144,32 +145,49 @@ item_expect_links(hs_item *item, size_t count, h5store_err *err)
     return H5STORE_OK;
 }
 
+/* hs_dense_fn */
+static int
+item_count_link(const hs_ohdr_link *link HS_UNUSED, bool sure HS_UNUSED, void *context,
+                h5store_err *err HS_UNUSED)
+{
+    ++*(size_t *)context;
+    return H5STORE_OK;
+}
+
+/* hs_dense_fn */
+static int
+item_note_dense(const hs_ohdr_link *link, bool sure HS_UNUSED, void *context,
+                h5store_err *err HS_UNUSED)
+{
+    item_note_link(context, link->name, link->name_length, link->address);
+    return H5STORE_OK;
+}
+
 /* The links of a group that keeps them in a heap. */
 static int
-item_list_links(hid_t file, struct item_links *links, h5store_err *err)
+item_list_links(hs_pager *pager, struct item_links *links, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_group) hid_t group = H5Oopen_by_addr(file, links->item->header.address);
-    HS_CLEANUP(hs_names_release) hs_names names = {0};
-    int rc;
+    const hs_ohdr *header = &links->item->header;
+    size_t count = 0;
+    int rc = hs_dense_links(pager, header->heap, header->name_index, NULL, 0, item_count_link,
+                            &count, err);
 
-    if (group < 0)
-        return hs_h5_fail(err, H5STORE_E_DAMAGED, "an item cannot be opened");
-    rc = hs_names_read(group, &names, err);
     if (rc == H5STORE_OK)
-        rc = item_expect_links(links->item, names.count, err);
-    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++)
-        item_note_link(links, names.names[i], strlen(names.names[i]), names.addresses[i]);
+        rc = item_expect_links(links->item, count, err);
+    if (rc == H5STORE_OK)
+        rc = hs_dense_links(pager, header->heap, header->name_index, NULL, 0, item_note_dense,
+                            links, err);
     return rc;
 }
 
 static int
-item_read_links(hid_t file, struct item_links *links, h5store_err *err)
+item_read_links(hs_pager *pager, struct item_links *links, h5store_err *err)
 {
     const hs_ohdr *header = &links->item->header;
     int rc;
 
     if (header->links_dense)
-        return item_list_links(file, links, err);
+        return item_list_links(pager, links, err);
     rc = item_expect_links(links->item, header->link_count, err);
     for (size_t i = 0; rc == H5STORE_OK && i < header->link_count; i++)
         item_note_link(links, header->links[i].name, header->links[i].name_length,
@@ -189,7 +207,7 @@ item_read_member(hs_container *c, const hs_item *item, const char *name, uint64_
 }
 
 int
-hs_item_read(hs_container *c, hid_t file, uint64_t address, bool with_bytes, hs_item *item,
+hs_item_read(hs_container *c, hid_t file HS_UNUSED, uint64_t address, bool with_bytes, hs_item *item,
              h5store_err *err)
 {
     struct item_links links = {item, UINT64_MAX, UINT64_MAX, 0, false};
@@ -200,7 +218,7 @@ hs_item_read(hs_container *c, hid_t file, uint64_t address, bool with_bytes, hs_
     if (rc == H5STORE_OK && !item->header.is_group)
         rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "an item is not a group");
     if (rc == H5STORE_OK)
-        rc = item_read_links(file, &links, err);
+        rc = item_read_links(hs_container_pager(c), &links, err);
     if (rc == H5STORE_OK)
         rc = item_read_member(c, item, "output", links.output, with_bytes, &item->output, err);
     if (rc == H5STORE_OK)

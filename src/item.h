@@ -40,8 +40,8 @@ bool hs_item_is_fan(const char *name);
 /* ---- in any scope ----------------------------------------------------- */
 
 /* The address of the object header of an item's or collection's group.  NOT_FOUND. */
-int hs_item_find(hid_t file, const char *collection, const char *key, uint64_t *address,
-                 h5store_err *err);
+int hs_item_find(hs_container *container, const char *collection, const char *key,
+                 uint64_t *address, h5store_err *err);
 
 /* A member of an item: bytes, in an attribute of the item or in a dataset of its group. */
 typedef struct hs_item_member {

@@ -58,11 +58,10 @@ reader_take(hs_container *c, uint64_t address, hs_blob *blob, h5store_err *err)
 }
 
 static int
-reader_take_by_id(hs_container *c, hid_t file, const h5store_id *id, hs_blob *blob,
-                  h5store_err *err)
+reader_take_by_id(hs_container *c, const h5store_id *id, hs_blob *blob, h5store_err *err)
 {
     uint64_t address;
-    int rc = hs_blob_find(file, id, &address, err);
+    int rc = hs_blob_look(c, id, &address, err);
 
     if (rc == H5STORE_E_NOT_FOUND)
         return hs_prefix(err, rc, "container '%s'", hs_container_path(c));
@@ -106,12 +105,10 @@ hs_reader_find_blob(hs_container *c, const h5store_id *id, hs_blob *blob, h5stor
     int rc;
 
     do {
-        hid_t file;
-
-        rc = hs_container_read_begin(c, &file, err);
+        rc = hs_container_read_begin(c, NULL, err);
         if (rc < 0)
             return rc;
-        rc = reader_take_by_id(c, file, id, blob, err);
+        rc = reader_take_by_id(c, id, blob, err);
         taken = rc == H5STORE_OK;
         again = reader_again(c, &rc, deadline, err);
         if (taken && (again || rc < 0))
@@ -122,16 +119,16 @@ hs_reader_find_blob(hs_container *c, const h5store_id *id, hs_blob *blob, h5stor
 
 /* On failure the item holds what was taken so far. */
 static int
-reader_take_item(hs_container *c, hid_t file, const char *collection, const char *key,
-                 hs_item_data *item, h5store_err *err)
+reader_take_item(hs_container *c, const char *collection, const char *key, hs_item_data *item,
+                 h5store_err *err)
 {
     HS_CLEANUP(hs_item_release) hs_item found = {0};
     uint64_t address;
-    int rc = hs_item_find(file, collection, key, &address, err);
+    int rc = hs_item_find(c, collection, key, &address, err);
 
     if (rc < 0)
         return rc;
-    rc = hs_item_read(c, file, address, true, &found, err);
+    rc = hs_item_read(c, H5I_INVALID_HID, address, true, &found, err);
     if (rc < 0)
         return hs_prefix(err, rc, "item '%s/%s' of container '%s' is damaged", collection, key,
                          hs_container_path(c));
@@ -161,13 +158,11 @@ hs_reader_find_item(hs_container *c, const char *collection, const char *key, hs
     int rc;
 
     do {
-        hid_t file;
-
-        rc = hs_container_read_begin(c, &file, err);
+        rc = hs_container_read_begin(c, NULL, err);
         if (rc < 0)
             return rc;
         memset(item, 0, sizeof *item);
-        rc = reader_take_item(c, file, collection, key, item, err);
+        rc = reader_take_item(c, collection, key, item, err);
         again = reader_again(c, &rc, deadline, err);
         if (again || rc < 0)
             hs_reader_release_item(c, item);

@@ -201,19 +201,18 @@ item_enter(h5store *store, const char *collection, const char *key, bool given,
 int
 h5store_item_has(h5store *store, const char *collection, const char *key, h5store_err *err)
 {
-    hid_t file;
     uint64_t address;
     int rc = item_enter(store, collection, key, key != NULL, "h5store_item_has", err);
 
     if (rc < 0)
         return rc;
-    rc = hs_container_read_begin(store->container, &file, err);
+    rc = hs_container_read_begin(store->container, NULL, err);
     if (rc == H5STORE_OK) {
         hs_item item = {0};
 
-        rc = hs_item_find(file, collection, key, &address, err);
+        rc = hs_item_find(store->container, collection, key, &address, err);
         if (rc == H5STORE_OK)
-            rc = hs_item_read(store->container, file, address, false, &item, err);
+            rc = hs_item_read(store->container, H5I_INVALID_HID, address, false, &item, err);
         if (rc == H5STORE_E_DAMAGED)
             rc = hs_fail(err, H5STORE_E_NOT_FOUND, 0, "the item '%s/%s' is damaged", collection,
                          key);
@@ -317,16 +316,16 @@ h5store_item_close(h5store_item *item)
 
 /* In a read scope: a copy of an item's metadata. */
 static int
-item_read_metadata(hs_container *c, hid_t file, const char *collection, const char *key,
-                   char **text, h5store_err *err)
+item_read_metadata(hs_container *c, const char *collection, const char *key, char **text,
+                   h5store_err *err)
 {
     hs_item item = {0};
     uint64_t address;
     uint8_t *copy;
-    int rc = hs_item_find(file, collection, key, &address, err);
+    int rc = hs_item_find(c, collection, key, &address, err);
 
     if (rc == H5STORE_OK)
-        rc = hs_item_read(c, file, address, true, &item, err);
+        rc = hs_item_read(c, H5I_INVALID_HID, address, true, &item, err);
     if (rc < 0)
         return rc;
     rc = hs_item_copy_member(&item.metadata, &copy, err);
@@ -342,11 +341,11 @@ item_read_text(h5store *store, const char *collection, const char *key, char **t
                h5store_err *err)
 {
     hid_t file;
-    int rc = hs_container_read_begin(store->container, &file, err);
+    int rc = hs_container_read_begin(store->container, key != NULL ? NULL : &file, err);
 
     if (rc < 0)
         return rc;
-    rc = key != NULL ? item_read_metadata(store->container, file, collection, key, text, err)
+    rc = key != NULL ? item_read_metadata(store->container, collection, key, text, err)
                      : hs_item_read_source(file, collection, text, err);
     rc = hs_container_verdict(store->container, rc, err);
     hs_container_read_end(store->container);

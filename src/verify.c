@@ -314,7 +314,7 @@ verify_look_at_item(struct verify_state *v, hid_t file, const h5store_item_info 
 {
     HS_CLEANUP(hs_item_release) hs_item item = {0};
     uint64_t address, named;
-    int rc = hs_item_find(file, info->collection, info->key, &address, err);
+    int rc = hs_item_find(v->container, info->collection, info->key, &address, err);
 
     *found = (struct verify_trouble){.stray = SIZE_MAX, .bad = SIZE_MAX};
     if (rc == H5STORE_OK) {
