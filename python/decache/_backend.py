@@ -20,7 +20,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from joblib._store_backends import CacheItemInfo, StoreBackendBase, StoreBackendMixin
@@ -50,8 +50,9 @@ class _ThreadState(threading.local):
 
     pending: Pending | None = None
     kept: tuple[tuple[str, ...], Callable[[], Any]] | None = None
-    #: A call, its metadata, and the result as it was looked up, if that is small.
-    contained: tuple[tuple[str, ...], str, _h5store.Item | None] | None = None
+    #: A call, its metadata, until they are asked for, and the result as it was looked up, if
+    #: that is small.
+    contained: tuple[tuple[str, ...], str | None, _h5store.Item | None] | None = None
     missed: tuple[tuple[str, ...], str] | None = None  # a call, and why it was not there
 
 
@@ -121,7 +122,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
                 f"{type(error).__name__}: {error}"
             )
             return
-        with self._telling(f"The result of {_call(call_id)} is not cached"):
+        with _Telling(f"The result of {_call(call_id)} is not cached"):
             names = _names.split_call(call_id)
             self._thread.pending = Pending(
                 self._shared, tuple(call_id), names, pickled, self._options.compress
@@ -131,12 +132,13 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         """Commit the result just dumped, or change the metadata of a stored one."""
         state = self._thread
         pending, state.pending = state.pending, None
+        state.contained = None
         if pending is not None and pending.call_id != tuple(call_id):
             self._commit(pending)
             pending = None
         if pending is None and self._kept_item(call_id) is not None:
             return  # it could not be dumped, and that was said
-        with self._telling(f"The metadata of {_call(call_id)} are not stored"):
+        with _Telling(f"The metadata of {_call(call_id)} are not stored"):
             # joblib 1.2 gives no time; without, the result would count as the oldest.
             text = json.dumps({"time": time.time(), **metadata})
             if pending is not None:
@@ -151,12 +153,12 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         missed, why = self._thread.missed or (None, "")
         if missed != pending.call_id:
             why = "the function was not asked for before, or was changed"
-        with self._telling(f"The result of {_call(pending.call_id)} is not cached"):
+        with _Telling(f"The result of {_call(pending.call_id)} is not cached"):
             pending.commit(why)
             if self.mmap_mode is None:
                 self._loosen()
         if self._keeper.is_needed:
-            with self._telling(f"The limits of {self._shared.path} are not kept"):
+            with _Telling(f"The limits of {self._shared.path} are not kept"):
                 self._keep_limits(pending.call_id)
 
     def _keep_limits(self, call_id: Sequence[str]) -> None:
@@ -181,7 +183,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         if pending is not None:
             self._commit(pending)
         if _pending.waiting():
-            with self._telling("A result of a thread that has ended is not cached"):
+            with _Telling("A result of a thread that has ended is not cached"):
                 commit_abandoned()
 
     def _change(self, change: Callable[[_h5store.Batch], None]) -> None:
@@ -291,7 +293,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         Its metadata are read on the way, since joblib asks for them next.
         """
         self._settle()
-        with self._telling(f"The cache is not asked for {_call(call_id)}"):
+        with _Telling(f"The cache is not asked for {_call(call_id)}"):
             names = _names.split_call(call_id)
             try:
                 text, item = self._shared.run(lambda handle: _look(handle, names))
@@ -306,8 +308,9 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         """Return the metadata of a result, or {} if there is none."""
         contained = self._thread.contained
         self._settle()
-        with self._telling(f"The metadata of {_call(call_id)} cannot be read"):
-            if contained is not None and contained[0] == tuple(call_id):
+        with _Telling(f"The metadata of {_call(call_id)} cannot be read"):
+            if contained and contained[0] == tuple(call_id) and contained[1] is not None:
+                self._thread.contained = (contained[0], None, contained[2])
                 return json.loads(contained[1])
             names = _names.split_call(call_id)
             try:
@@ -323,7 +326,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     def contains_path(self, call_id: Sequence[str]) -> bool:
         """Is anything stored for a function?"""
         self._settle()
-        with self._telling(f"The cache is not asked for {_show_function(call_id)}"):
+        with _Telling(f"The cache is not asked for {_show_function(call_id)}"):
             collection = _names.collection_name(call_id)
             return self._shared.run(
                 lambda handle: next(iter(handle.raw.items(collection)), None) is not None
@@ -339,7 +342,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         self._settle()
         if func_code is None:
             return
-        with self._telling(f"The source of {_show_function(call_id)} is not stored"):
+        with _Telling(f"The source of {_show_function(call_id)} is not stored"):
             collection = _names.collection_name(call_id)
             text = func_code.replace("\0", "\\0")
             self._change(lambda batch: batch.set_source(collection, text))
@@ -372,14 +375,14 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     def clear_item(self, call_id: Sequence[str]) -> None:
         """Remove a result, and the arrays that nothing else uses."""
         self._settle()
-        with self._telling(f"The result of {_call(call_id)} is not removed"):
+        with _Telling(f"The result of {_call(call_id)} is not removed"):
             names = _names.split_call(call_id)
             self._change(lambda batch: batch.remove(*names))
 
     def clear_path(self, call_id: Sequence[str]) -> None:
         """Remove all results of a function, and its source."""
         self._settle()
-        with self._telling(f"The results of {_show_function(call_id)} are not removed"):
+        with _Telling(f"The results of {_show_function(call_id)} are not removed"):
             collection = _names.collection_name(call_id)
             self._change(lambda batch: batch.remove(collection, None))
             self._gone[(collection,)] = "the function was changed or cleared since"
@@ -387,7 +390,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     def clear_location(self, location: str) -> None:
         """Remove what is at a path that `get_items` told, or everything."""
         self._settle()
-        with self._telling(f"{location} is not removed"):
+        with _Telling(f"{location} is not removed"):
             names = _names.split_path(self.location, location)
             self._change(lambda batch: batch.remove(*names))
 
@@ -398,7 +401,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         one result would free.
         """
         self._settle()
-        with self._telling(f"The results in {self._shared.path} are not listed"):
+        with _Telling(f"The results in {self._shared.path} are not listed"):
             return [
                 CacheItemInfo(
                     os.path.join(self.location, *entry.names),
@@ -424,7 +427,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         """
         limits = _limits.Limits.parse(bytes_limit, items_limit, age_limit)
         self._settle()
-        with self._telling(f"The limits of {self._shared.path} are not enforced"):
+        with _Telling(f"The limits of {self._shared.path} are not enforced"):
             removed = self._shared.run(lambda handle: _limits.enforce(handle.raw, limits))
             if self.verbose > 10:
                 for entry in removed:
@@ -458,13 +461,26 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     def _show(self, call_id: Sequence[str]) -> str:
         return os.path.join(self.location, *call_id)
 
-    @contextlib.contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
-        """Turn what goes wrong inside into a warning."""
-        try:
-            yield
-        except Exception as error:
-            warn(f"{what}: {_sentence(error)}")
+
+
+class _Telling:
+    """Turn what goes wrong inside into a warning. (A generator would cost a hit some percent.)"""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        warn(f"{self._what}: {_sentence(error)}")
+        return True
 
 
 def _look(handle: _arrays.Handle, names: tuple[str, str]) -> tuple[str, _h5store.Item | None]:

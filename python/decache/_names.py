@@ -7,6 +7,7 @@ hash of its arguments. They arrive as lists or tuples of strings, which differs 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -27,6 +28,11 @@ def split_call(call_id: Sequence[str]) -> tuple[str, str]:
 
 def collection_name(parts: Sequence[str]) -> str:
     """Return the collection of a function."""
+    return _collection_name(tuple(parts))
+
+
+@functools.lru_cache(maxsize=256)  # asked several times a call, for the same functions
+def _collection_name(parts: tuple[str, ...]) -> str:
     path = "/".join(parts).replace(os.sep, "/").replace("\0", "%00")
     components = [one for one in path.split("/") if one]
     return _fit("/".join(components) or "%", _MAX_COLLECTION)
