@@ -5,8 +5,9 @@
  * The table is a hash table of pages with ten slots of 24 bytes: {hash, stored, used}.  An item
  * is looked for in the page that its hash gives and, while pages are full, in those that
  * follow.  A slot that is given up keeps the hash SLOT_GONE, so that a search goes on behind
- * it.  At three quarters the table moves to one twice as large, without the slots that are
- * gone.
+ * it.  At three quarters the table moves to a new one without the slots that are gone, which is
+ * as large as it must be to be half full at most: its size goes by what there is, and not by
+ * what there ever was.
  */
 #include "usage.h"
 #include "digest.h"
@@ -105,6 +106,12 @@ usage_take(hs_pager *pager, hs_space *space, uint64_t length, hs_extent *extent,
 
 /* ---- the table -------------------------------------------------------- */
 
+static uint64_t
+usage_slots(uint64_t length)
+{
+    return length / HS_PAGE_SIZE * SLOTS_PER_PAGE;
+}
+
 /* Where a search ended. */
 struct usage_place {
     uint64_t page;               /* its address */
@@ -189,27 +196,34 @@ usage_enter(uint8_t *table, uint64_t pages, const uint8_t *slot)
     }
 }
 
-/* Move the table to one of another length, without the slots that are gone. */
+/* Move the table to one of the length that it must have, without the slots that are gone. */
 static int
-usage_move_table(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t length,
-                 uint64_t sequence, h5store_err *err)
+usage_move_table(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t sequence,
+                 h5store_err *err)
 {
     HS_CLEANUP(hs_freep) uint8_t *old = malloc((size_t)usage->table.length + 1);
-    HS_CLEANUP(hs_freep) uint8_t *grown = calloc(1, (size_t)length);
+    HS_CLEANUP(hs_freep) uint8_t *grown = NULL;
+    uint64_t slots = 0, length = TABLE_FIRST;
     hs_extent place;
-    uint64_t slots = 0;
     int rc;
 
-    if (old == NULL || grown == NULL)
-        return hs_fail_nomem(err, length, "the table of times");
+    if (old == NULL)
+        return hs_fail_nomem(err, usage->table.length, "the table of times");
     rc = hs_pager_read(pager, usage->table.address, old, (size_t)usage->table.length, err);
+    if (rc < 0)
+        return rc;
     for (size_t at = 0; at < usage->table.length; at += HS_PAGE_SIZE)
         for (size_t i = 0; i < SLOTS_PER_PAGE; i++)
-            if (hs_get_le64(old + at + i * SLOT_SIZE) > SLOT_GONE &&
-                slots < length / HS_PAGE_SIZE * SLOTS_PER_PAGE) {
+            slots += hs_get_le64(old + at + i * SLOT_SIZE) > SLOT_GONE;
+    while (usage_slots(length) / 2 <= slots)
+        length *= 2;
+    grown = calloc(1, (size_t)length);
+    if (grown == NULL)
+        return hs_fail_nomem(err, length, "the table of times");
+    for (size_t at = 0; at < usage->table.length; at += HS_PAGE_SIZE)
+        for (size_t i = 0; i < SLOTS_PER_PAGE; i++)
+            if (hs_get_le64(old + at + i * SLOT_SIZE) > SLOT_GONE)
                 usage_enter(grown, length / HS_PAGE_SIZE, old + at + i * SLOT_SIZE);
-                slots++;
-            }
     if (rc == H5STORE_OK)
         rc = usage_take(pager, space, length, &place, err);
     if (rc == H5STORE_OK)
@@ -227,14 +241,11 @@ int
 hs_usage_set(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t hash,
              hs_usage_times times, bool enter, uint64_t sequence, h5store_err *err)
 {
-    uint64_t slots = usage->table.length / HS_PAGE_SIZE * SLOTS_PER_PAGE;
     struct usage_place place;
     int rc = H5STORE_OK;
 
-    if (enter && usage->slots >= slots / 4 * 3)
-        rc = usage_move_table(pager, space, usage,
-                              usage->table.length > 0 ? 2 * usage->table.length : TABLE_FIRST,
-                              sequence, err);
+    if (enter && usage->slots >= usage_slots(usage->table.length) / 4 * 3)
+        rc = usage_move_table(pager, space, usage, sequence, err);
     if (rc == H5STORE_OK)
         rc = usage_search(pager, usage, hash, &place, err);
     if (rc < 0 || place.full || (!place.found && !enter))
@@ -264,7 +275,7 @@ hs_usage_move(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t sequen
     int rc = H5STORE_OK;
 
     if (usage->table.length > 0)
-        rc = usage_move_table(pager, space, usage, usage->table.length, sequence, err);
+        rc = usage_move_table(pager, space, usage, sequence, err);
     if (rc < 0 || misses.length == 0)
         return rc;
     rc = usage_take(pager, space, misses.length, &usage->misses, err);

@@ -2,6 +2,7 @@
 /*
  * Usage: times of items, counters and misses, across processes, removals and growth.
  */
+#include "container.h"
 #include "support/child.h"
 #include "support/container.h"
 #include "support/fixture.h"
@@ -242,6 +243,38 @@ START_TEST(table_grows_and_forgets)
 }
 END_TEST
 
+/* What matters to the table is how many items there are, not how many there were. */
+START_TEST(table_does_not_grow_with_what_went)
+{
+    h5store_options options;
+    hs_container *container;
+    hs_usage *table;
+    bool unclean;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        h5store_batch *batch = box_begin(store);
+        char key[16], old[16];
+
+        snprintf(key, sizeof key, "%u", i);
+        snprintf(old, sizeof old, "%u", i - 10);
+        box_set_in(batch, "m/f", key, NULL, 0);
+        if (i >= 10)
+            BOX_OK(h5store_batch_remove(batch, "m/f", old, &box_err));
+        BOX_OK(h5store_batch_commit(batch, &box_err));
+    }
+    ck_assert_uint_gt(info_of("999").used, 1700000000000000);
+    ck_assert_uint_gt(info_of("990").used, 1700000000000000);
+    box_expect_verified(store);
+    h5store_options_init(&options);
+    BOX_OK(hs_container_open(box_path(), &options, &container, &unclean, &box_err));
+    BOX_OK(hs_container_read_begin(container, NULL, &box_err));
+    BOX_OK(hs_container_usage(container, &table, &box_err));
+    ck_assert_uint_eq(table->table.length, 4096); /* the first one had room for all */
+    hs_container_read_end(container);
+    BOX_OK(hs_container_close(container, &box_err));
+}
+END_TEST
+
 static int
 note_and_die(child *parent, void *context)
 {
@@ -294,6 +327,7 @@ usage_suite(void)
     tcase_add_test(notes, notes_survive_closing_and_are_summed);
     tcase_add_test(notes, last_misses_are_told);
     tcase_add_test(notes, table_grows_and_forgets);
+    tcase_add_test(notes, table_does_not_grow_with_what_went);
     tcase_add_test(notes, other_processes_add_theirs);
     tcase_add_test(notes, bad_arguments_are_refused);
     suite_add_tcase(suite, notes);
