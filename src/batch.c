@@ -14,17 +14,21 @@
  *
  * A REMOVAL lowers link counts; blobs whose only link is left in /blobs go in the same
  * commit (I4).  When blobs were removed by name or by collection the log is applied and the
- * space punched before the call returns, so that du falls at once; blobs that merely lost
- * their last item to a new result wait for the janitor.  The removal of everything is a rebuild
- * without items (rebuild.h), which takes no longer for a million of them.  When a removal
- * leaves too much waste in the metadata, a rebuild follows it.
+ * space punched before the call returns, so that du falls at once; but for no longer than a
+ * quarter of a second, since some disks take a millisecond for a hole, and then the janitor
+ * goes on.  Blobs that merely lost their last item to a new result wait for the janitor.  The
+ * removal of everything is a rebuild without items (rebuild.h), which takes no longer for a
+ * million of them, and that of nearly everything one of the rest.  When a removal leaves too
+ * much waste in the metadata, a rebuild follows it.
  */
 #include "batch.h"
 #include "extent.h"
 #include "grow.h"
 #include "h5util.h"
+#include "os.h"
 #include "put.h"
 #include "rebuild.h"
+#include "removal.h"
 #include <stdio.h>
 
 typedef enum batch_kind {
@@ -347,13 +351,14 @@ commit_op(hs_container *c, hid_t file, const batch_op *op, const hs_sizes *sizes
 {
     h5store_item_spec spec = {op->collection, op->key,   op->output,    op->output_size,
                               op->text,       op->links, op->link_count};
+    hs_item_name name = {op->collection, op->key};
     int rc;
 
     switch (op->kind) {
     case SET_ITEM:
         rc = hs_item_create(c, file, &spec, sizes, err);
         if (rc == H5STORE_EXISTS) {
-            rc = hs_item_remove(c, file, op->collection, op->key, orphans, err);
+            rc = hs_item_remove(c, file, &name, 1, orphans, err);
             if (rc == H5STORE_OK)
                 rc = hs_item_create(c, file, &spec, sizes, err);
         }
@@ -366,14 +371,37 @@ commit_op(hs_container *c, hid_t file, const batch_op *op, const hs_sizes *sizes
     case SET_SOURCE:
         return hs_item_set_source(c, file, op->collection, op->text, err);
     case REMOVE:
-        return op->key != NULL
-                   ? hs_item_remove(c, file, op->collection, op->key, orphans, err)
-                   : hs_item_remove_collection(c, file, op->collection, orphans, err);
+        return hs_item_remove_collection(c, file, op->collection, orphans, err);
     case KEEP:
     case DISCARD:
         return commit_keep(c, file, op->key, op->kind == KEEP, orphans, err);
     }
     return H5STORE_OK;
+}
+
+static bool
+batch_is_removal_of_item(const batch_op *op)
+{
+    return op->kind == REMOVE && op->key != NULL;
+}
+
+/* The removals of items that follow each other from @p first on; *next: what comes then. */
+static int
+commit_removals(const hs_batch *batch, hid_t file, size_t first, size_t *next, hs_id_list *orphans,
+                h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) hs_item_name *names = NULL;
+    size_t end = first;
+
+    while (end < batch->op_count && batch_is_removal_of_item(&batch->ops[end]))
+        end++;
+    names = malloc((end - first) * sizeof *names);
+    if (names == NULL)
+        return hs_fail_nomem(err, (end - first) * sizeof *names, "a batch");
+    for (size_t i = first; i < end; i++)
+        names[i - first] = (hs_item_name){batch->ops[i].collection, batch->ops[i].key};
+    *next = end;
+    return hs_item_remove(batch->container, file, names, end - first, orphans, err);
 }
 
 static int
@@ -447,8 +475,11 @@ commit_all(const hs_batch *batch, hid_t file, hs_wal_blob *log, size_t *logged, 
     if (sizes == NULL)
         return hs_fail_nomem(err, batch->put_count * sizeof *sizes, "a batch");
     rc = commit_puts(batch, file, &puts, log, logged, err);
-    for (size_t i = 0; rc == H5STORE_OK && i < batch->op_count; i++)
-        rc = commit_op(c, file, &batch->ops[i], &puts, &orphans, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < batch->op_count;)
+        if (batch_is_removal_of_item(&batch->ops[i]))
+            rc = commit_removals(batch, file, i, &i, &orphans, err);
+        else
+            rc = commit_op(c, file, &batch->ops[i++], &puts, &orphans, err);
     return rc < 0 ? rc : hs_blob_drop_unused(c, file, orphans.ids, orphans.count, dropped, err);
 }
 
@@ -484,21 +515,43 @@ batch_clears(const hs_batch *batch)
            batch->ops[0].collection == NULL;
 }
 
+/* Does the batch remove nearly all, and nothing else?  Then commit that by making the rest anew.
+ * DONE: not so, or it cannot be done like this. */
+static int
+batch_remove_most(const batch_op *ops, size_t count, hs_container *c, h5store_err *err)
+{
+    HS_CLEANUP(hs_removal_release) hs_removal removal = {0};
+    bool most = false;
+    int rc = H5STORE_OK;
+
+    for (size_t i = 0; rc == H5STORE_OK && i < count; i++)
+        rc = ops[i].kind == REMOVE && ops[i].collection != NULL
+                 ? hs_removal_add(&removal, ops[i].collection, ops[i].key, err)
+                 : H5STORE_DONE;
+    if (rc == H5STORE_OK)
+        rc = hs_removal_is_most(&removal, c, &most, err);
+    if (rc != H5STORE_OK || !most)
+        return H5STORE_DONE;
+    return hs_rebuild_without(c, hs_removal_has, &removal, err);
+}
+
 /* After a commit that removed: apply it and free its space.  That this comes late is no
  * failure. */
 static void
 batch_give_space(hs_container *c)
 {
+    uint64_t until = hs_os_now() + HS_EXTENT_PATIENCE;
     bool pays;
 
-    if (hs_container_checkpoint(c, false, NULL) < 0 || hs_extent_reclaim(c, NULL) < 0 ||
+    if (hs_container_checkpoint(c, false, NULL) < 0 ||
+        hs_extent_reclaim_until(c, until, NULL) < 0 ||
         hs_container_read_begin(c, NULL, NULL) < 0)
         return;
     pays = hs_rebuild_pays(hs_container_space(c));
     hs_container_read_end(c);
     if (pays && hs_rebuild(c, true, false, NULL) == H5STORE_OK &&
         hs_container_checkpoint(c, false, NULL) == H5STORE_OK)
-        (void)hs_extent_reclaim(c, NULL);
+        (void)hs_extent_reclaim_until(c, until, NULL);
 }
 
 /* Everything but the release of the batch.  *dropped: a blob went. */
@@ -511,7 +564,9 @@ batch_commit(const hs_batch *batch, hs_wal_blob *log, bool removes, bool *droppe
     hid_t file;
     int rc;
 
-    if (batch_clears(batch) && hs_rebuild(c, false, false, NULL) == H5STORE_OK) {
+    if ((batch_clears(batch) && hs_rebuild(c, false, false, NULL) == H5STORE_OK) ||
+        (removes && batch->put_count == 0 &&
+         batch_remove_most(batch->ops, batch->op_count, c, NULL) == H5STORE_OK)) {
         *dropped = true;
         return H5STORE_OK;
     } /* on a full disk there is no room for a rebuild */
@@ -560,6 +615,6 @@ hs_batch_abort(hs_batch *batch)
                               batch->puts[i]->extent.length > 0);
     batch_unpin(batch);
     if (written)
-        (void)hs_extent_reclaim(batch->container, NULL);
+        (void)hs_extent_reclaim_until(batch->container, hs_os_now() + HS_EXTENT_PATIENCE, NULL);
     batch_free(batch);
 }

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #define EXTENT_RECLAIM_BATCH 1024u
+#define EXTENT_PUNCH_STEP ((uint64_t)16 * 1024 * 1024)
 #define EXTENT_WRITE_STEP ((uint64_t)8 * 1024 * 1024)
 #define EXTENT_SCRATCH_STEP ((uint64_t)HS_RUN_SIZE * HS_RUNS_WITH_SCRATCH)
 
@@ -62,7 +63,7 @@ hs_extent_shorten(hs_container *c, hs_extent *extent, uint64_t length)
     hs_container_shorten_pin(c, *extent, length);
     extent->length = length;
     /* The rest is a loose extent that nobody pins; if that fails, for a later reclaim. */
-    (void)hs_extent_reclaim(c, NULL);
+    (void)hs_extent_reclaim_until(c, hs_os_now() + HS_EXTENT_PATIENCE, NULL);
 }
 
 void
@@ -70,7 +71,7 @@ hs_extent_abandon(hs_container *c, hs_extent extent)
 {
     hs_container_unpin(c, extent);
     /* If that fails the extent stays loose, for a later reclaim. */
-    (void)hs_extent_reclaim(c, NULL);
+    (void)hs_extent_reclaim_until(c, hs_os_now() + HS_EXTENT_PATIENCE, NULL);
 }
 
 /* ---- writing ---------------------------------------------------------- */
@@ -389,21 +390,49 @@ extent_unpin(hs_container *c, const struct extent_chosen *chosen, size_t from, b
         hs_container_unpin_exclusive(c, chosen->extents[i], in_scope);
 }
 
-/* Step 2: how many of the chosen are punched. */
-static size_t
-extent_punch(hs_container *c, const struct extent_chosen *chosen, int *rc, h5store_err *err)
+/* Punch an extent, step by step until it is late; *punched: how much of it. */
+static int
+extent_punch_one(hs_container *c, hs_extent extent, uint64_t until, uint64_t *punched,
+                 h5store_err *err)
 {
     bool done;
 
-    for (size_t i = 0; i < chosen->count; i++) {
-        *rc = hs_os_punch(hs_container_fd(c), hs_container_path(c), chosen->extents[i].address,
-                          chosen->extents[i].length, &done, err);
-        if (*rc < 0)
-            return i;
+    for (*punched = 0; *punched < extent.length && (*punched == 0 || hs_os_now() < until);) {
+        uint64_t step = hs_min(extent.length - *punched, EXTENT_PUNCH_STEP);
+        int rc = hs_os_punch(hs_container_fd(c), hs_container_path(c),
+                             extent.address + *punched, step, &done, err);
+
+        if (rc < 0)
+            return rc;
         if (!done)
             hs_container_note_no_holes(c);
+        *punched += step;
     }
-    return chosen->count;
+    return H5STORE_OK;
+}
+
+/* Step 2: *chosen has those that are punched, and the others are let go. */
+static int
+extent_punch(hs_container *c, struct extent_chosen *chosen, uint64_t until, h5store_err *err)
+{
+    size_t count = 0;
+    int rc = H5STORE_OK;
+
+    while (count < chosen->count && rc == H5STORE_OK && (count == 0 || hs_os_now() < until)) {
+        hs_extent *extent = &chosen->extents[count];
+        uint64_t punched;
+
+        rc = extent_punch_one(c, *extent, until, &punched, err);
+        if (punched == 0)
+            break;
+        if (punched < extent->length)
+            hs_container_shorten_pin(c, *extent, punched);
+        extent->length = punched;
+        count++;
+    }
+    extent_unpin(c, chosen, count, false);
+    chosen->count = count;
+    return rc;
 }
 
 /* Step 3. */
@@ -425,7 +454,7 @@ extent_release(hs_container *c, const struct extent_chosen *chosen, h5store_err 
 }
 
 int
-hs_extent_reclaim(hs_container *c, h5store_err *err)
+hs_extent_reclaim_until(hs_container *c, uint64_t until, h5store_err *err)
 {
     HS_CLEANUP(hs_freep) struct extent_chosen *chosen = malloc(sizeof *chosen);
     bool more = true;
@@ -433,23 +462,25 @@ hs_extent_reclaim(hs_container *c, h5store_err *err)
 
     if (chosen == NULL)
         return hs_fail_nomem(err, sizeof *chosen, "freeing space");
-    while (rc == H5STORE_OK && more) {
-        size_t punched;
-
+    do {
         rc = extent_choose(c, chosen, err);
         if (rc < 0 || chosen->count == 0) {
             extent_unpin(c, chosen, 0, false);
             return rc;
         }
         more = chosen->count == EXTENT_RECLAIM_BATCH;
-        punched = extent_punch(c, chosen, &rc, err);
-        extent_unpin(c, chosen, punched, false);
-        chosen->count = punched;
-        if (punched > 0) {
+        rc = extent_punch(c, chosen, until, err);
+        if (chosen->count > 0) {
             int released = extent_release(c, chosen, rc < 0 ? NULL : err);
 
             rc = rc < 0 ? rc : released;
         }
-    }
+    } while (rc == H5STORE_OK && more && hs_os_now() < until);
     return rc;
+}
+
+int
+hs_extent_reclaim(hs_container *c, h5store_err *err)
+{
+    return hs_extent_reclaim_until(c, UINT64_MAX, err);
 }

@@ -51,4 +51,9 @@ int hs_extent_map(hs_container *container, hs_extent extent, void **address, h5s
  */
 int hs_extent_reclaim(hs_container *container, h5store_err *err);
 
+/* The same until a time of hs_os_now, but at least a step: a disk that is told of each hole takes
+ * a millisecond for it.  The janitor does the rest, or whoever closes. */
+#define HS_EXTENT_PATIENCE UINT64_C(250000000) /* nanoseconds, of who removes */
+int hs_extent_reclaim_until(hs_container *container, uint64_t until, h5store_err *err);
+
 #endif

@@ -246,9 +246,8 @@ hs_item_copy_member(const hs_item_member *member, uint8_t **copy, h5store_err *e
     return H5STORE_OK;
 }
 
-/* Open the group of an item or collection.  NOT_FOUND. */
-static int
-item_open(hid_t file, const char *collection, const char *key, hid_t *group, h5store_err *err)
+int
+hs_item_open(hid_t file, const char *collection, const char *key, hid_t *group, h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     int rc = hs_item_path(collection, key, &path, err);
@@ -267,7 +266,7 @@ hs_item_read_source(hid_t file, const char *collection, char **text, h5store_err
 {
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
     htri_t has;
-    int rc = item_open(file, collection, NULL, &group, err);
+    int rc = hs_item_open(file, collection, NULL, &group, err);
 
     if (rc < 0)
         return rc;
@@ -426,7 +425,7 @@ hs_item_set_metadata(hs_container *c, hid_t file, const char *collection, const 
                      const char *metadata, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
-    int rc = item_open(file, collection, key, &item, err);
+    int rc = hs_item_open(file, collection, key, &item, err);
 
     if (rc == H5STORE_E_NOT_FOUND)
         return H5STORE_OK;
@@ -448,7 +447,7 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
 
     if (rc < 0)
         return rc;
-    rc = item_open(file, collection, NULL, &group, err);
+    rc = hs_item_open(file, collection, NULL, &group, err);
     if (rc == H5STORE_E_NOT_FOUND) {
         rc = hs_h5_link_list(&links, err);
         if (rc < 0)
@@ -462,126 +461,4 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
         return rc;
     rc = hs_h5_write_text(group, "path", path, err);
     return rc < 0 ? rc : hs_h5_write_text(group, "source", text, err);
-}
-
-/* ---- removing --------------------------------------------------------- */
-
-/* The space of a member that is a dataset. */
-static int
-item_give_member(hs_container *c, const hs_item_member *member, h5store_err *err)
-{
-    hs_space *space = hs_container_space(c);
-    const hs_ohdr *dataset = &member->dataset;
-
-    hs_ohdr_give_back(space, dataset);
-    if (dataset->block_count == 0)
-        return H5STORE_OK;
-    return hs_space_give_metadata(space, dataset->data_address, dataset->data_size,
-                                  hs_container_sequence(c), err);
-}
-
-/* Note what an item links to and give its space back, before it goes. */
-static int
-item_give_up(hs_container *c, hid_t file, uint64_t address, hs_id_list *orphans, h5store_err *err)
-{
-    HS_CLEANUP(hs_item_release) hs_item item = {0};
-    hs_space *space = hs_container_space(c);
-    hs_counters *counters = &space->counters;
-    int rc = hs_item_read(c, file, address, false, &item, err);
-
-    if (rc == H5STORE_E_DAMAGED) { /* or changed in this very scope */
-        rc = hs_container_settle_pages(c, err);
-        if (rc == H5STORE_OK)
-            rc = hs_item_read(c, file, address, false, &item, err);
-    }
-    if (rc < 0 && rc != H5STORE_E_DAMAGED)
-        return rc;
-    counters->items -= hs_min(counters->items, 1);
-    if (rc < 0)
-        return H5STORE_OK; /* damaged: it goes; verify finds what it leaves behind */
-    for (size_t i = 0; i < item.link_count; i++) {
-        hs_blob_brief brief;
-
-        rc = hs_blob_brief_of(c, item.links[i], &brief, err);
-        if (rc < 0 && rc != H5STORE_E_DAMAGED)
-            return rc;
-        counters->links -= hs_min(counters->links, 1);
-        counters->linked_bytes -= hs_min(counters->linked_bytes, brief.nbytes);
-        if (rc < 0)
-            continue; /* its name cannot be read: the next put of that array replaces it */
-        rc = hs_id_list_add(orphans, &brief.id, err);
-        if (rc < 0)
-            return rc;
-    }
-    if (item.header.references > 1) /* another program gave it a second name */
-        return H5STORE_OK;
-    hs_ohdr_give_back(space, &item.header);
-    rc = item_give_member(c, &item.output, err);
-    return rc < 0 ? rc : item_give_member(c, &item.metadata, err);
-}
-
-/* What the removal of a collection carries along. */
-struct item_removal {
-    hs_container *container;
-    hid_t file;
-    hs_id_list *orphans;
-};
-
-static int
-item_give_up_one(const char *collection, const char *key, uint64_t address, void *context,
-                 h5store_err *err)
-{
-    const struct item_removal *removal = context;
-    int rc = item_give_up(removal->container, removal->file, address, removal->orphans, err);
-
-    return rc < 0 ? rc : hs_container_usage_remove(removal->container, collection, key, err);
-}
-
-int
-hs_item_remove(hs_container *c, hid_t file, const char *collection, const char *key,
-               hs_id_list *orphans, h5store_err *err)
-{
-    HS_CLEANUP(hs_freep) char *path = NULL;
-    uint64_t address;
-    int rc = hs_item_path(collection, key, &path, err);
-
-    if (rc < 0)
-        return rc;
-    if (hs_h5_find(file, path, &address, NULL) < 0)
-        return H5STORE_OK;
-    rc = item_give_up(c, file, address, orphans, err);
-    if (rc < 0)
-        return rc;
-    if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
-        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove item '%s'", path);
-    return hs_container_usage_remove(c, collection, key, err);
-}
-
-int
-hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
-                          hs_id_list *orphans, h5store_err *err)
-{
-    HS_CLEANUP(hs_freep) char *path = NULL;
-    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    struct item_removal removal = {c, file, orphans};
-    const hs_item_visitor visitor = {
-        .item = item_give_up_one, .context = &removal, .refuses_depth = true};
-    int rc = item_open(file, collection, NULL, &group, err);
-
-    if (rc < 0)
-        return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
-    rc = hs_item_visit(c, group, collection, &visitor, err);
-    if (rc == H5STORE_OK)
-        rc = hs_item_path(collection, NULL, &path, err);
-    if (rc < 0)
-        return rc;
-    hs_h5_close_group(&group);
-    if (H5Ldelete(file, path, H5P_DEFAULT) < 0)
-        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove collection '%s'",
-                                      path);
-    if (collection != NULL)
-        return H5STORE_OK;
-    group = H5Gcreate2(file, path, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    return group < 0 ? hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create '%s'", path)
-                     : hs_h5_write_text(group, "path", path, err);
 }

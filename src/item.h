@@ -43,6 +43,10 @@ bool hs_item_is_fan(const char *name);
 int hs_item_find(hs_container *container, const char *collection, const char *key,
                  uint64_t *address, h5store_err *err);
 
+/* Open the group of an item, or (@p key NULL) of a collection.  NOT_FOUND. */
+int hs_item_open(hid_t file, const char *collection, const char *key, hid_t *group,
+                 h5store_err *err);
+
 /* A member of an item: bytes, in an attribute of the item or in a dataset of its group. */
 typedef struct hs_item_member {
     const uint8_t *bytes; /* NULL: in a dataset, and not read */
@@ -125,8 +129,13 @@ bool hs_sizes_find(const hs_sizes *sizes, const h5store_id *id, uint64_t *nbytes
 int hs_item_create(hs_container *container, hid_t file, const h5store_item_spec *spec,
                    const hs_sizes *sizes, h5store_err *err);
 
-/* Remove an item, if it is there; its blobs are added to @p orphans. */
-int hs_item_remove(hs_container *container, hid_t file, const char *collection, const char *key,
+/* Remove those of these items that are there; their blobs are added to @p orphans.  Sorts
+ * @p names. */
+typedef struct hs_item_name {
+    const char *collection, *key;
+} hs_item_name;
+int hs_item_compare_names(const void *a, const void *b); /* for qsort */
+int hs_item_remove(hs_container *container, hid_t file, hs_item_name *names, size_t count,
                    hs_id_list *orphans, h5store_err *err);
 
 /* Remove a collection and all below it (NULL: everything), if it is there. */

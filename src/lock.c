@@ -426,7 +426,7 @@ hs_pin_shorten(hs_locks *locks, uint64_t address, uint64_t length)
 {
     struct lock_pin *pin = &locks->pins[pin_find(locks, address)];
 
-    assert(pin->address == address && pin->count == 1);
+    assert(pin->address == address && pin->count <= 1);
     assert(length > 0 && length <= pin->length);
     if (length < pin->length)
         lock_drop(locks, LOCK_PINS + address + length, pin->length - length);

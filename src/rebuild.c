@@ -3,7 +3,8 @@
  * See rebuild.h, and container_rebuild.c for what makes it one atomic commit.
  *
  * First the blobs that something refers to are made in the fresh tree, over the same bytes; then
- * what is kept, and the items, with links to them.
+ * what is kept, and the items, with links to them.  When only some items come along, those are
+ * looked at first, to know their blobs.
  */
 #include "rebuild.h"
 #include "dtype.h"
@@ -21,6 +22,18 @@ struct rebuild {
     size_t blob_room;
     hs_extent *extents;
     size_t extent_count, extent_room;
+    hs_rebuild_gone_fn gone; /* NULL: all items come along */
+    void *context;
+    uint64_t most; /* items that may come along */
+    uint64_t items;
+    hs_id_list wanted; /* blobs of items that come along */
+    struct rebuild_times *times; /* of items that come along */
+    size_t time_count, time_room;
+};
+
+struct rebuild_times {
+    uint64_t hash;
+    hs_usage_times times;
 };
 
 /* ---- blobs ------------------------------------------------------------ */
@@ -188,9 +201,12 @@ rebuild_item(const char *collection, const char *key, uint64_t address, void *co
     HS_CLEANUP(hs_freep) uint8_t *metadata = NULL;
     h5store_item_spec spec = {.collection = collection, .key = key};
     bool whole;
-    int rc = hs_item_read(r->container, r->old, address, true, &item, err);
+    int rc;
 
-    if (rc == H5STORE_E_DAMAGED)
+    if (r->gone != NULL && r->gone(collection, key, r->context))
+        return H5STORE_OK;
+    rc = hs_item_read(r->container, r->old, address, true, &item, err);
+    if (rc == H5STORE_E_DAMAGED && r->gone == NULL)
         return H5STORE_OK;
     if (rc < 0)
         return rc;
@@ -198,6 +214,8 @@ rebuild_item(const char *collection, const char *key, uint64_t address, void *co
     if (ids == NULL)
         return hs_fail_nomem(err, item.link_count * sizeof *ids, "a rebuild");
     rc = rebuild_links(r, &item, ids, &whole, err);
+    if (rc == H5STORE_OK && !whole && r->gone != NULL)
+        return H5STORE_DONE;
     if (rc < 0 || !whole)
         return rc;
     rc = hs_item_copy_member(&item.metadata, &metadata, err);
@@ -217,14 +235,155 @@ rebuild_source(const char *collection, void *context, h5store_err *err)
 {
     const struct rebuild *r = context;
     HS_CLEANUP(hs_freep) char *text = NULL;
-    int rc = hs_item_read_source(r->old, collection, &text, err);
+    int rc;
 
+    if (r->gone != NULL && r->gone(collection, NULL, r->context))
+        return H5STORE_OK;
+    rc = hs_item_read_source(r->old, collection, &text, err);
     if (rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED)
         rc = H5STORE_OK;
     return rc < 0 ? rc : hs_item_set_source(r->container, r->fresh, collection, text, err);
 }
 
+/* ---- some items ------------------------------------------------------- */
+
+/* Note the blobs and times of an item that comes along.  DONE: too many do, or it is damaged. */
+static int
+rebuild_look_at(const char *collection, const char *key, uint64_t address, void *context,
+                h5store_err *err)
+{
+    struct rebuild *r = context;
+    HS_CLEANUP(hs_item_release) hs_item item = {0};
+    struct rebuild_times *entry;
+    hs_usage *usage;
+    int rc;
+
+    if (r->gone(collection, key, r->context))
+        return H5STORE_OK;
+    if (++r->items > r->most)
+        return H5STORE_DONE;
+    rc = hs_item_read(r->container, r->old, address, false, &item, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < item.link_count; i++) {
+        hs_blob_brief brief;
+
+        rc = hs_blob_brief_of(r->container, item.links[i], &brief, err);
+        if (rc == H5STORE_OK)
+            rc = hs_id_list_add(&r->wanted, &brief.id, err);
+    }
+    if (rc == H5STORE_OK)
+        rc = hs_grow(&r->times, r->time_count, &r->time_room, sizeof *r->times, "a rebuild", err);
+    if (rc == H5STORE_OK)
+        rc = hs_container_usage(r->container, &usage, err);
+    if (rc < 0)
+        return rc == H5STORE_E_DAMAGED ? H5STORE_DONE : rc;
+    entry = &r->times[r->time_count++];
+    entry->hash = hs_usage_hash(collection, key);
+    return hs_usage_find(hs_container_pager(r->container), usage, entry->hash, &entry->times, err);
+}
+
+static int
+rebuild_compare_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(h5store_id));
+}
+
+/* The blobs of items that come along, and those that are kept by themselves. */
+static int
+rebuild_wanted(struct rebuild *r, h5store_err *err)
+{
+    HS_CLEANUP(hs_names_release) hs_names names = {0};
+    int rc = rebuild_names(r->old, "/kept", &names, err);
+
+    for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
+        h5store_id id;
+
+        if (h5store_id_parse(names.names[i], &id, NULL) == H5STORE_OK)
+            rc = hs_id_list_add(&r->wanted, &id, err);
+    }
+    if (r->wanted.count > 0)
+        qsort(r->wanted.ids, r->wanted.count, sizeof *r->wanted.ids, rebuild_compare_ids);
+    for (size_t i = 0; rc == H5STORE_OK && i < r->wanted.count; i++) {
+        const h5store_id *id = &r->wanted.ids[i];
+        size_t before = r->blobs.count;
+        uint64_t address;
+
+        if (i > 0 && h5store_id_equal(id, id - 1))
+            continue;
+        if (hs_blob_find(r->old, id, &address, NULL) < 0)
+            return H5STORE_DONE;
+        rc = rebuild_blob(r, address, err);
+        if (rc == H5STORE_OK && r->blobs.count == before)
+            rc = H5STORE_DONE; /* damaged */
+    }
+    return rc;
+}
+
+/* A fresh table of the times that come along. */
+static int
+rebuild_set_times(struct rebuild *r, h5store_err *err)
+{
+    hs_container *c = r->container;
+    hs_usage *usage;
+    int rc = hs_container_usage_clear(c, err);
+
+    if (rc == H5STORE_OK)
+        rc = hs_container_usage(c, &usage, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < r->time_count; i++)
+        rc = hs_usage_set(hs_container_pager(c), hs_container_space(c), usage, r->times[i].hash,
+                          r->times[i].times, true, hs_container_sequence(c), err);
+    return rc;
+}
+
+static int
+rebuild_some(struct rebuild *r, h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_group) hid_t items = H5Gopen2(r->old, "/items", H5P_DEFAULT);
+    const hs_item_visitor look = {.item = rebuild_look_at, .context = r, .refuses_depth = true};
+    const hs_item_visitor make = {
+        .item = rebuild_item, .collection = rebuild_source, .context = r, .refuses_depth = true};
+    int rc = items < 0 ? H5STORE_DONE
+                       : hs_item_visit(r->container, items, NULL, &look, err);
+
+    if (rc == H5STORE_OK)
+        rc = rebuild_wanted(r, err);
+    if (rc == H5STORE_OK)
+        rc = rebuild_kept(r, true, err);
+    if (rc == H5STORE_OK)
+        rc = hs_item_visit(r->container, items, NULL, &make, err);
+    return rc == H5STORE_OK ? rebuild_set_times(r, err) : rc;
+}
+
 /* ---- the whole -------------------------------------------------------- */
+
+/* All was made, or not: the one commit, or nothing. */
+static int
+rebuild_end(struct rebuild *r, int rc, h5store_err *err)
+{
+    rc = hs_container_verdict(r->container, rc, err);
+    if (rc == H5STORE_OK)
+        rc = hs_container_rebuild_commit(r->container, r->extents, r->extent_count, err);
+    else
+        hs_container_rebuild_abort(r->container);
+    free(r->blobs.sizes);
+    free(r->extents);
+    free(r->times);
+    hs_id_list_release(&r->wanted);
+    return rc;
+}
+
+int
+hs_rebuild_without(hs_container *c, hs_rebuild_gone_fn gone, void *context, h5store_err *err)
+{
+    struct rebuild r = {.container = c, .gone = gone, .context = context};
+    int rc = hs_container_read_begin(c, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    r.most = hs_container_space(c)->counters.items / 8;
+    hs_container_read_end(c);
+    rc = hs_container_rebuild_begin(c, &r.old, &r.fresh, err);
+    return rc < 0 ? rc : rebuild_end(&r, rebuild_some(&r, err), err);
+}
 
 static int
 rebuild_all(struct rebuild *r, bool with_items, h5store_err *err)
@@ -259,14 +418,7 @@ hs_rebuild(hs_container *c, bool with_items, bool low, h5store_err *err)
         rc = hs_container_rebuild_tables(c, err);
     if (rc == H5STORE_OK && !with_items)
         rc = hs_container_usage_clear(c, err);
-    rc = hs_container_verdict(c, rc, err);
-    if (rc == H5STORE_OK)
-        rc = hs_container_rebuild_commit(c, r.extents, r.extent_count, err);
-    else
-        hs_container_rebuild_abort(c);
-    free(r.blobs.sizes);
-    free(r.extents);
-    return rc;
+    return rebuild_end(&r, rc, err);
 }
 
 bool

@@ -92,8 +92,8 @@ recover_drop_items(struct recover_walk *walk, hid_t group, const char *collectio
                                       &is_torn, err);
         if (rc == H5STORE_OK && is_torn) {
             hs_h5_close_group(&member);
-            rc = hs_item_remove(walk->container, walk->file, collection, name, &walk->orphans,
-                                err);
+            rc = hs_item_remove(walk->container, walk->file,
+                                &(hs_item_name){collection, name}, 1, &walk->orphans, err);
             walk->items++;
         } else if (rc == H5STORE_OK && !in_fan) {
             bool fan = hs_item_is_fan(names.names[i]);

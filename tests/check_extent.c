@@ -356,6 +356,30 @@ START_TEST(thousands_of_extents_are_reclaimed)
 }
 END_TEST
 
+/* Who has no time punches one step, of one extent; all others stay loose, and let go of. */
+START_TEST(what_it_is_too_late_for_is_left_to_the_next)
+{
+    enum { STEP = 16 * 1024 * 1024 };
+    uint64_t used = used_bytes();
+    hs_extent large = reserve(c, 2 * STEP + 4096), wall = reserve(c, 1), small = reserve(c, 1);
+    uint64_t disk = disk_bytes();
+
+    hs_container_unpin(c, large);
+    hs_container_unpin(c, small);
+    BOX_OK(hs_extent_reclaim_until(c, 0, &box_err));
+    ck_assert_uint_eq(used_bytes(),
+                      used + large.length - STEP + wall.length + small.length);
+    ck_assert_uint_eq(loose_extents(), 3); /* the wall is one */
+    ck_assert_uint_ge(disk, disk_bytes() + STEP);
+    BOX_OK(hs_container_checkpoint(c, false, &box_err));
+    BOX_OK(hs_extent_reclaim_until(c, 0, &box_err));
+    BOX_OK(hs_extent_reclaim(c, &box_err)); /* nothing was left pinned */
+    ck_assert_uint_eq(used_bytes(), used + wall.length);
+    hs_extent_abandon(c, wall);
+    ck_assert_uint_eq(used_bytes(), used);
+}
+END_TEST
+
 static int
 reserve_and_wait(child *parent, void *context)
 {
@@ -405,6 +429,7 @@ extent_suite(void)
     tcase_add_test(reclaim, what_nobody_pins_of_a_joined_extent_is_freed);
     tcase_add_test(reclaim, removal_that_is_not_applied_is_left_alone);
     tcase_add_test(reclaim, thousands_of_extents_are_reclaimed);
+    tcase_add_test(reclaim, what_it_is_too_late_for_is_left_to_the_next);
     tcase_add_test(reclaim, reservation_of_a_killed_process_is_reclaimed);
     suite_add_tcase(suite, bytes);
     suite_add_tcase(suite, reclaim);
