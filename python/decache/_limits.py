@@ -137,10 +137,13 @@ def enforce(
             batch.remove(*entry.names)
         batch.commit()
         removed += chosen
-        if not compacted and limits.bytes is not None and _used(raw, limits) > limits.bytes:
-            raw.compact()  # what is left over may be metadata of what was removed
+        if not compacted and _is_mostly_metadata(raw, limits, chosen):
+            raw.compact()
             compacted = True
 
+
+#: What a hole in the file takes in the table of free space, which doubles when it is full.
+_HOLE_BYTES = 48
 
 #: An empty container has some 100 KB. Limits below this count the bytes of results alone.
 _SMALL = 1 << 20
@@ -153,6 +156,19 @@ def _used(raw: _h5store.Store, limits: Limits) -> int:
         small = sum(info.output_size + info.metadata_size for info in raw.items())
         return totals.blob_bytes + small
     return totals.used_bytes
+
+
+def _is_mostly_metadata(raw: _h5store.Store, limits: Limits, gone: list[Entry]) -> bool:
+    """Is the limit of bytes exceeded still, perhaps by metadata of what was removed?
+
+    Compacting moves arrays, which takes longer than all the rest: not for a few of them that more
+    results would free.
+    """
+    if limits.bytes is None or _used(raw, limits) <= limits.bytes:
+        return False
+    totals = raw.stat()
+    metadata = totals.used_bytes - totals.blob_bytes
+    return metadata > limits.bytes // 2 or any(2 * one.small_bytes > one.freed_bytes for one in gone)
 
 
 def _choose(
@@ -171,6 +187,7 @@ def _choose(
         return []  # whatever is stored, this took no look at any of it
 
     deadline = None if limits.age is None else time.time() - limits.age
+    is_small = limits.bytes is not None and limits.bytes < _SMALL
     chosen: list[Entry] = []
     for entry in entries(raw):
         too_large = limits.bytes is not None and total > limits.bytes
@@ -180,9 +197,12 @@ def _choose(
             break
         if entry.names in spare:
             continue
-        freed = entry.small_bytes + counter.freed(entry)
-        chosen.append(replace(entry, freed_bytes=freed))
-        total -= freed
+        arrays = counter.freed(entry)
+        chosen.append(replace(entry, freed_bytes=arrays + entry.small_bytes))
+        # The space of pickles stays with the container, to be used again: where there are arrays
+        # the file does not become smaller by it.
+        freed = max(arrays, entry.small_bytes) - _HOLE_BYTES
+        total -= chosen[-1].freed_bytes if is_small else max(freed, 0)
     return chosen
 
 
