@@ -81,6 +81,7 @@ struct extent_put {
     hs_extent extent;
     const hs_source *source;
     hs_tree *tree; /* NULL: only write */
+    bool sha;      /* else it takes the checksums only */
 };
 
 static int
@@ -98,7 +99,7 @@ extent_put_digest(const struct extent_put *put, const void *bytes, size_t size, 
     if (put->tree == NULL)
         return H5STORE_OK;
     return hs_tree_run(put->tree, from / HS_PIECE_SIZE,
-                       (size + HS_PIECE_SIZE - 1) / HS_PIECE_SIZE, bytes, true, true, err);
+                       (size + HS_PIECE_SIZE - 1) / HS_PIECE_SIZE, bytes, put->sha, true, err);
 }
 
 /* Digest a run, and write it while it is in cache. */
@@ -159,11 +160,11 @@ extent_put_whole(void *context, uint64_t index, h5store_err *err)
 
 int
 hs_extent_write(hs_container *c, hs_extent extent, const hs_source *source, hs_tree *tree,
-                h5store_err *err)
+                bool sha, h5store_err *err)
 {
-    struct extent_put put = {c, extent, source, tree};
+    struct extent_put put = {c, extent, source, tree, sha};
     uint64_t size = source->nbytes;
-    int threads = hs_parallel_threads(hs_container_threads(c), size);
+    int threads = sha ? hs_parallel_threads(hs_container_threads(c), size) : 1;
 
     if (!hs_source_is_whole(source))
         return hs_parallel_for((size + EXTENT_SCRATCH_STEP - 1) / EXTENT_SCRATCH_STEP, threads,

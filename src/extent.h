@@ -24,11 +24,11 @@ void hs_extent_shorten(hs_container *container, hs_extent *extent, uint64_t leng
 void hs_extent_abandon(hs_container *container, hs_extent extent);
 
 /*
- * Write the bytes of an array at the beginning of an extent.  With a @p tree its SHA-256 and
- * XXH3 are taken meanwhile, by several threads.
+ * Write the bytes of an array at the beginning of an extent.  With a @p tree its XXH3 is taken
+ * meanwhile, and with @p sha its SHA-256, by several threads.
  */
 int hs_extent_write(hs_container *container, hs_extent extent, const hs_source *source,
-                    hs_tree *tree, h5store_err *err);
+                    hs_tree *tree, bool sha, h5store_err *err);
 
 /*
  * Read the first @p size bytes into @p buffer by several threads, taking the digests of

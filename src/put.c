@@ -9,8 +9,9 @@
  * An array that is to be packed is always hashed first, since packing takes many times as
  * long.  One that does not get smaller by a tenth is written as it is.
  *
- * The caller's memory may change under us.  Bytes that are written after they were named are
- * therefore named again on the way, and the put fails if that gives another name.
+ * The caller's memory may change under us.  Of bytes that are written after they were named the
+ * checksum is therefore taken again on the way (the name would take ten times as long), and the
+ * put fails if that is another.
  */
 #include "put.h"
 #include "extent.h"
@@ -82,7 +83,8 @@ hs_put_abandon(hs_container *c, hs_put *put)
     put->extent.length = 0;
 }
 
-/* Write the bytes to the put's extent and tell what they are. */
+/* Write the bytes to the put's extent and tell what they are: name, unless that is NULL, and
+ * checksum. */
 static int
 put_write(hs_container *c, const hs_put *put, const h5store_array *array, h5store_id *id,
           uint64_t *sum, h5store_err *err)
@@ -92,8 +94,8 @@ put_write(hs_container *c, const hs_put *put, const h5store_array *array, h5stor
     int rc = hs_tree_new(array->nbytes, &tree, err);
 
     if (rc == H5STORE_OK)
-        rc = hs_extent_write(c, put->extent, &source, tree, err);
-    if (rc == H5STORE_OK)
+        rc = hs_extent_write(c, put->extent, &source, tree, id != NULL, err);
+    if (rc == H5STORE_OK && id != NULL)
         rc = hs_tree_id(tree, &put->array, id, err);
     if (rc == H5STORE_OK)
         *sum = hs_tree_sum(tree);
@@ -184,11 +186,10 @@ put_fail_changed(const hs_container *c, h5store_err *err)
 static int
 put_write_named(hs_container *c, const hs_put *put, const h5store_array *array, h5store_err *err)
 {
-    h5store_id id;
     uint64_t sum;
-    int rc = put_write(c, put, array, &id, &sum, err);
+    int rc = put_write(c, put, array, NULL, &sum, err);
 
-    return rc < 0 || h5store_id_equal(&id, &put->id) ? rc : put_fail_changed(c, err);
+    return rc < 0 || sum == put->sum ? rc : put_fail_changed(c, err);
 }
 
 /*

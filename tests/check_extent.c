@@ -126,7 +126,7 @@ START_TEST(bytes_come_back_with_their_digests)
 
     BOX_OK(hs_digest_array(&array, 2, &id, &sum, &box_err));
     BOX_OK(hs_tree_new(SIZE, &written, &box_err));
-    BOX_OK(hs_extent_write(c, extent, &source, written, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, written, true, &box_err));
     BOX_OK(hs_tree_id(written, &array, &named, &box_err));
     ck_assert_int_eq(h5store_id_equal(&id, &named), 1);
     ck_assert_uint_eq(hs_tree_sum(written), sum);
@@ -165,7 +165,7 @@ START_TEST(bytes_come_to_any_place_in_a_page)
     uint8_t *room = malloc(SIZE + 2 * 4096), *page = room + 4096 - (uintptr_t)room % 4096;
     h5store_id id, named;
 
-    BOX_OK(hs_extent_write(c, extent, &source, NULL, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, NULL, false, &box_err));
     BOX_OK(hs_digest_array(&array, 1, &id, NULL, &box_err));
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
@@ -179,7 +179,7 @@ START_TEST(bytes_come_to_any_place_in_a_page)
         ck_assert_int_eq(truncate(box_path(), (off_t)(extent.address + SIZE - 1)), 0);
         BOX_FAILS(H5STORE_E_DAMAGED,
                   hs_extent_read(c, extent, page + places[i], SIZE, NULL, false, false, &box_err));
-        BOX_OK(hs_extent_write(c, extent, &source, NULL, &box_err));
+        BOX_OK(hs_extent_write(c, extent, &source, NULL, false, &box_err));
     }
     free(room);
     hs_extent_abandon(c, extent);
@@ -192,7 +192,7 @@ START_TEST(short_file_is_noticed)
     hs_extent extent = reserve(c, SIZE);
     void *address;
 
-    BOX_OK(hs_extent_write(c, extent, &source, NULL, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, NULL, false, &box_err));
     ck_assert_int_eq(truncate(box_path(), (off_t)(extent.address + SIZE - 1)), 0);
     BOX_OK(hs_tree_new(SIZE, &tree, &box_err));
     BOX_FAILS(H5STORE_E_DAMAGED,
@@ -242,7 +242,7 @@ START_TEST(abandoned_reservation_is_free_and_punched)
     uint64_t full, used = used_bytes();
     hs_extent extent = reserve(c, SIZE);
 
-    BOX_OK(hs_extent_write(c, extent, &source, NULL, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, NULL, false, &box_err));
     BOX_OK(hs_container_sync_data(c, &box_err));
     full = disk_bytes();
     hs_extent_abandon(c, extent);
@@ -298,8 +298,8 @@ START_TEST(pinned_extent_is_left_alone)
     uint64_t used = used_bytes();
     hs_extent mine = reserve(c, SIZE), theirs = reserve(other, SIZE);
 
-    BOX_OK(hs_extent_write(c, mine, &source, NULL, &box_err));
-    BOX_OK(hs_extent_write(other, theirs, &source, NULL, &box_err));
+    BOX_OK(hs_extent_write(c, mine, &source, NULL, false, &box_err));
+    BOX_OK(hs_extent_write(other, theirs, &source, NULL, false, &box_err));
     BOX_OK(hs_extent_reclaim(c, &box_err));
     BOX_OK(hs_extent_reclaim(other, &box_err));
     ck_assert_uint_eq(used_bytes(), used + mine.length + theirs.length);
@@ -388,7 +388,7 @@ reserve_and_wait(child *parent, void *context)
 
     (void)context;
     child_assert(hs_extent_reserve(mine, SIZE, &extent, &box_err) == H5STORE_OK);
-    child_assert(hs_extent_write(mine, extent, &source, NULL, &box_err) == H5STORE_OK);
+    child_assert(hs_extent_write(mine, extent, &source, NULL, false, &box_err) == H5STORE_OK);
     child_tell(parent, extent.address);
     child_hear(parent);
     return 0;
