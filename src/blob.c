@@ -30,10 +30,25 @@ hs_blob_path(const h5store_id *id, char path[HS_BLOB_PATH_SIZE])
     snprintf(path, HS_BLOB_PATH_SIZE, "/blobs/%.2s/%s", text, text);
 }
 
+const char *
+hs_blob_name(const char path[HS_BLOB_PATH_SIZE])
+{
+    return path + sizeof "/blobs/3f";
+}
+
+hid_t
+hs_blob_fan(hs_container *c, const h5store_id *id)
+{
+    char path[sizeof "/blobs/3f"];
+
+    snprintf(path, sizeof path, "/blobs/%02x", id->bytes[0]);
+    return hs_container_group(c, path);
+}
+
 static int
 blob_fail_missing(const char *path, h5store_err *err)
 {
-    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no blob %s", path + sizeof "/blobs/3f");
+    return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "there is no blob %s", hs_blob_name(path));
 }
 
 int
@@ -330,7 +345,8 @@ blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *pa
     HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5I_INVALID_HID;
-    HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
+    HS_CLEANUP(hs_h5_close_group) hid_t fan = hs_blob_fan(c, parts->id);
+    hid_t links, group_list;
     const hs_layout *layout = parts->layout;
     bool placed = layout->kind == HS_LAYOUT_CHUNKED && parts->packed == NULL;
     int rc = blob_type(parts->array, &type, err);
@@ -338,7 +354,7 @@ blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *pa
     if (rc == H5STORE_OK)
         rc = blob_creation_list(parts, &creation, err);
     if (rc == H5STORE_OK)
-        rc = hs_h5_link_list(&links, err);
+        rc = hs_container_lists(c, &links, &group_list, err);
     if (rc < 0)
         return rc;
     space = layout->rank == 0 ? H5Screate(H5S_SCALAR)
@@ -347,7 +363,9 @@ blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *pa
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe the shape of blob '%s'", path);
     if (placed)
         hs_container_place(c, parts->extent, layout->extent);
-    *dataset = H5Dcreate2(file, path, type, space, links, creation, H5P_DEFAULT);
+    *dataset = fan >= 0 ? H5Dcreate2(fan, hs_blob_name(path), type, space, links, creation,
+                                     H5P_DEFAULT)
+                        : H5Dcreate2(file, path, type, space, links, creation, H5P_DEFAULT);
     if (placed && !hs_container_placed(c) && *dataset >= 0)
         return hs_fail(err, H5STORE_E_HDF5, 0, "HDF5 placed blob '%s' elsewhere", path);
     if (*dataset < 0)

@@ -89,5 +89,9 @@ int hs_blob_mend(hs_container *container, hid_t file, const hs_blob *old,
 /* "/blobs/3f/3fa9..." */
 #define HS_BLOB_PATH_SIZE 80
 void hs_blob_path(const h5store_id *id, char path[HS_BLOB_PATH_SIZE]);
+const char *hs_blob_name(const char path[HS_BLOB_PATH_SIZE]); /* its last part */
+
+/* The group that a blob is in or goes to; negative: as hs_container_group. */
+hid_t hs_blob_fan(hs_container *container, const h5store_id *id);
 
 #endif

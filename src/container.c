@@ -87,13 +87,22 @@ container_leave(hs_container *c)
 }
 
 void
+container_close_handle(hs_container *c)
+{
+    hs_h5_close_plist(&c->link_list);
+    hs_h5_close_plist(&c->group_list);
+    c->link_list = c->group_list = H5I_INVALID_HID;
+    (void)H5Fclose(c->file);
+    c->file = H5I_INVALID_HID;
+}
+
+void
 container_drop_handle(hs_container *c)
 {
     if (c->file < 0)
         return;
     hs_h5_enter();
-    (void)H5Fclose(c->file);
-    c->file = H5I_INVALID_HID;
+    container_close_handle(c);
     hs_h5_leave();
 }
 
@@ -309,9 +318,8 @@ container_close_stale(hs_container *c)
     if (c->file < 0)
         return;
     c->pager.in_transaction = false;
-    (void)H5Fclose(c->file);
+    container_close_handle(c);
     c->pager.in_transaction = in_transaction;
-    c->file = H5I_INVALID_HID;
 }
 
 /* Library mutex held.  The handle agrees with the pages afterwards. */
@@ -405,7 +413,7 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
         return rc;
     c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     c->scope = scope;
-    c->usage_loaded = c->usage_changed = false;
+    c->usage_loaded = c->usage_changed = c->groups_go = false;
     c->scope_hdf5 = false;
     c->pager.in_transaction = scope == SCOPE_WRITE;
     if (file == NULL)
@@ -416,6 +424,45 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
     c->scope = SCOPE_NONE;
     c->pager.in_transaction = false;
     hs_overlay_clear(&c->pager.pending);
+    return rc;
+}
+
+hid_t
+hs_container_group(hs_container *c, const char *path)
+{
+    hid_t group = H5I_INVALID_HID;
+    uint64_t address;
+
+    assert(c->scope != SCOPE_NONE && c->scope_hdf5);
+    if (!c->groups_go && c->old_file < 0 &&
+        hs_groups_find(c->groups, &c->pager, path, &address, NULL) == H5STORE_OK)
+        group = hs_open_at(c->file, address);
+    if (group < 0)
+        (void)H5Eclear2(H5E_DEFAULT);
+    return group;
+}
+
+void
+hs_container_removes_groups(hs_container *c)
+{
+    assert(c->scope == SCOPE_WRITE);
+    c->groups_go = true;
+}
+
+int
+hs_container_lists(hs_container *c, hid_t *links, hid_t *group, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    assert(c->scope == SCOPE_WRITE && c->scope_hdf5);
+    if (c->link_list < 0)
+        rc = hs_h5_link_list(&c->link_list, err);
+    if (rc == H5STORE_OK && c->group_list < 0)
+        c->group_list = H5Pcreate(H5P_GROUP_CREATE);
+    if (rc == H5STORE_OK && c->group_list < 0)
+        rc = hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a group");
+    *links = c->link_list;
+    *group = c->group_list;
     return rc;
 }
 
@@ -575,10 +622,10 @@ hs_container_abort(hs_container *c)
         /* HDF5 writes what it had changed, and may need space for it; the pages and the
          * space go below. */
         c->host.closing = true;
-        (void)H5Fclose(c->file);
+        container_close_handle(c);
         c->host.closing = false;
-        c->file = H5I_INVALID_HID;
     }
+    hs_groups_forget(c->groups); /* some may have been read as this scope had them */
     c->host.raw_size = 0;
     c->host.failure.code = H5STORE_OK;
     c->foreign = false;

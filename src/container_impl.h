@@ -68,6 +68,7 @@ struct hs_container {
     hs_vfd_host host;
     uint64_t seen_epoch, seen_applied;
     hid_t file;         /* H5I_INVALID_HID: not open */
+    hid_t link_list, group_list; /* H5I_INVALID_HID, or property lists that live as long */
     hs_vfd_host old_host; /* of the tree that a rebuild replaces, */
     hid_t old_file;       /* and that tree; open during a rebuild only */
     atomic_uint_fast64_t generation; /* changes with the HDF5 metadata that this process knows */
@@ -79,6 +80,7 @@ struct hs_container {
     container_scope scope;
     bool scope_hdf5;    /* the scope holds the library mutex */
     bool gives_space;   /* the scope may use what the log keeps for removals */
+    bool groups_go;     /* it may remove groups */
     char notices[2][H5STORE_MESSAGE_SIZE];
     _Atomic(const char *) notice; /* NULL, or one of these */
     atomic_bool no_holes;         /* the file system has none, and the notice says so */
@@ -94,7 +96,8 @@ void container_leave(hs_container *c);
 int container_catch_up(hs_container *c, h5store_err *err); /* WRITE, or READ shared held */
 int container_sync_log(hs_container *c, h5store_err *err); /* with or without the mutex */
 void container_drop_handle(hs_container *c);               /* takes the library mutex */
-void container_close_stale(hs_container *c);               /* library mutex held */
+void container_close_handle(hs_container *c);              /* library mutex held */
+void container_close_stale(hs_container *c);               /* the same, outside its transaction */
 
 /* container_open.c */
 int container_create_tree(hs_container *c, hid_t *file, h5store_err *err); /* in a transaction */

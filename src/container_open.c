@@ -410,7 +410,7 @@ container_new(const char *path, const h5store_options *options, h5store_err *err
     c->fd = c->log_fd = c->wal.fd = c->pager.fd = -1;
     c->wal.path = c->log_path;
     c->pager.path = c->path;
-    c->file = c->old_file = H5I_INVALID_HID;
+    c->file = c->old_file = c->link_list = c->group_list = H5I_INVALID_HID;
     c->host.pager = &c->pager;
     c->host.space = &c->space;
     return c;

@@ -217,12 +217,11 @@ hs_item_walk_new(hs_container *c, const char *collection, hs_item_walk **walk, h
 
 /* What an item's links come to. */
 static int
-walk_weigh(hs_container *c, hid_t file, uint64_t address, h5store_item_info *info,
-           h5store_err *err)
+walk_weigh(hs_container *c, uint64_t address, h5store_item_info *info, h5store_err *err)
 {
     HS_CLEANUP(hs_item_release) hs_item item = {0};
     HS_CLEANUP(hs_freep) hs_blob_brief *briefs = NULL;
-    int rc = hs_item_read(c, file, address, false, &item, err);
+    int rc = hs_item_read(c, address, false, &item, err);
 
     if (rc < 0)
         return rc;
@@ -324,7 +323,7 @@ walk_item(hs_item_walk *walk, hid_t file, const walk_frame *frame, size_t index,
     rc = walk_note(walk, collection, name, &entry, err);
     if (rc < 0)
         return rc;
-    rc = walk_weigh(walk->container, file, address, &entry->info, err);
+    rc = walk_weigh(walk->container, address, &entry->info, err);
     if (rc == H5STORE_OK)
         rc = walk_date(walk->container, &entry->info, err);
     if (rc == H5STORE_E_DAMAGED) {

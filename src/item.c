@@ -207,8 +207,7 @@ item_read_member(hs_container *c, const hs_item *item, const char *name, uint64_
 }
 
 int
-hs_item_read(hs_container *c, hid_t file HS_UNUSED, uint64_t address, bool with_bytes, hs_item *item,
-             h5store_err *err)
+hs_item_read(hs_container *c, uint64_t address, bool with_bytes, hs_item *item, h5store_err *err)
 {
     struct item_links links = {item, UINT64_MAX, UINT64_MAX, 0, false};
     int rc;
@@ -341,6 +340,7 @@ item_link(hs_container *c, hid_t file, hid_t item, const h5store_id *id, size_t 
           const hs_sizes *sizes, h5store_err *err)
 {
     hs_counters *counters = &hs_container_space(c)->counters;
+    HS_CLEANUP(hs_h5_close_group) hid_t fan = H5I_INVALID_HID;
     char name[ITEM_INDEX_TEXT], path[HS_BLOB_PATH_SIZE];
     uint64_t address, nbytes;
     hs_blob_brief brief;
@@ -355,8 +355,10 @@ item_link(hs_container *c, hid_t file, hid_t item, const h5store_id *id, size_t 
         nbytes = brief.nbytes;
     }
     snprintf(name, sizeof name, "%zu", index);
+    fan = hs_blob_fan(c, id);
     hs_blob_path(id, path);
-    if (H5Lcreate_hard(file, path, item, name, H5P_DEFAULT, H5P_DEFAULT) < 0)
+    if (H5Lcreate_hard(fan >= 0 ? fan : file, fan >= 0 ? hs_blob_name(path) : path, item, name,
+                       H5P_DEFAULT, H5P_DEFAULT) < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot make link %s of an item",
                                       name);
     counters->links++;
@@ -369,17 +371,30 @@ item_link(hs_container *c, hid_t file, hid_t item, const h5store_id *id, size_t 
  * room for links only, and would need a second block for the attributes.
  */
 static int
-item_creation_list(const h5store_item_spec *spec, hid_t *list, h5store_err *err)
+item_expect_size(hid_t list, const h5store_item_spec *spec, h5store_err *err)
 {
     size_t metadata = spec->metadata != NULL ? strlen(spec->metadata) : 2;
     size_t room = ITEM_HEADER_MORE + 16 * hs_min(spec->link_count, 8);
 
     room += metadata <= ITEM_ATTRIBUTE_MOST ? metadata : 0;
     room += spec->output_size <= ITEM_ATTRIBUTE_MOST ? spec->output_size : 0;
-    *list = H5Pcreate(H5P_GROUP_CREATE);
-    if (*list < 0 || H5Pset_est_link_info(*list, 1, (unsigned)hs_min(room, 65000)) < 0)
+    if (H5Pset_est_link_info(list, 1, (unsigned)hs_min(room, 65000)) < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe an item");
     return H5STORE_OK;
+}
+
+/* Make the group of an item, in the group that it goes to if that is there.  Negative: HDF5's. */
+static hid_t
+item_make_group(hs_container *c, hid_t file, char *path, hid_t links, hid_t creation)
+{
+    char *slash = strrchr(path, '/');
+    HS_CLEANUP(hs_h5_close_group) hid_t fan = H5I_INVALID_HID;
+
+    *slash = '\0';
+    fan = hs_container_group(c, path);
+    *slash = '/';
+    return fan >= 0 ? H5Gcreate2(fan, slash + 1, links, creation, H5P_DEFAULT)
+                    : H5Gcreate2(file, path, links, creation, H5P_DEFAULT);
 }
 
 int
@@ -387,9 +402,8 @@ hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, const
                h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
-    HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
-    HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_group) hid_t item = H5I_INVALID_HID;
+    hid_t links, creation;
     int rc = hs_item_path(spec->collection, spec->key, &path, err);
 
     if (rc == H5STORE_OK && spec->output_size > ITEM_OUTPUT_MOST)
@@ -397,12 +411,12 @@ hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, const
                      "an output of %zu bytes is too large for an item; store it as an array",
                      spec->output_size);
     if (rc == H5STORE_OK)
-        rc = hs_h5_link_list(&links, err);
+        rc = hs_container_lists(c, &links, &creation, err);
     if (rc == H5STORE_OK)
-        rc = item_creation_list(spec, &creation, err);
+        rc = item_expect_size(creation, spec, err);
     if (rc < 0)
         return rc;
-    item = H5Gcreate2(file, path, links, creation, H5P_DEFAULT);
+    item = item_make_group(c, file, path, links, creation);
     if (item < 0 && H5Lexists(file, path, H5P_DEFAULT) > 0) {
         (void)H5Eclear2(H5E_DEFAULT);
         return H5STORE_EXISTS;

@@ -67,8 +67,8 @@ typedef struct hs_item {
  * Read an item; on success, and only then, release it.  @p with_bytes: members that are datasets
  * are read, too.  DAMAGED when a member is missing or the links are not 0, 1, 2 ...
  */
-int hs_item_read(hs_container *container, hid_t file, uint64_t address, bool with_bytes,
-                 hs_item *item, h5store_err *err);
+int hs_item_read(hs_container *container, uint64_t address, bool with_bytes, hs_item *item,
+                 h5store_err *err);
 void hs_item_release(hs_item *item); /* an all-zero one is nothing */
 
 /* Copy a member, with a zero behind it; free() it. */

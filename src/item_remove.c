@@ -27,17 +27,17 @@ item_give_member(hs_container *c, const hs_item_member *member, h5store_err *err
 
 /* Note what an item links to and give its space back, before it goes. */
 static int
-item_give_up(hs_container *c, hid_t file, uint64_t address, hs_id_list *orphans, h5store_err *err)
+item_give_up(hs_container *c, uint64_t address, hs_id_list *orphans, h5store_err *err)
 {
     HS_CLEANUP(hs_item_release) hs_item item = {0};
     hs_space *space = hs_container_space(c);
     hs_counters *counters = &space->counters;
-    int rc = hs_item_read(c, file, address, false, &item, err);
+    int rc = hs_item_read(c, address, false, &item, err);
 
     if (rc == H5STORE_E_DAMAGED) { /* or changed in this very scope */
         rc = hs_container_settle_pages(c, err);
         if (rc == H5STORE_OK)
-            rc = hs_item_read(c, file, address, false, &item, err);
+            rc = hs_item_read(c, address, false, &item, err);
     }
     if (rc < 0 && rc != H5STORE_E_DAMAGED)
         return rc;
@@ -78,15 +78,15 @@ hs_item_compare_names(const void *a, const void *b)
 
 /* In the group that holds it: remove one, if it is there. */
 static int
-item_remove_from(hs_container *c, hid_t file, hid_t fan, const char *name,
-                 const hs_item_name *item, hs_id_list *orphans, h5store_err *err)
+item_remove_from(hs_container *c, hid_t fan, const char *name, const hs_item_name *item,
+                 hs_id_list *orphans, h5store_err *err)
 {
     uint64_t address;
     int rc;
 
     if (hs_h5_find(fan, name, &address, NULL) < 0)
         return H5STORE_OK;
-    rc = item_give_up(c, file, address, orphans, err);
+    rc = item_give_up(c, address, orphans, err);
     if (rc < 0)
         return rc;
     if (H5Ldelete(fan, name, H5P_DEFAULT) < 0)
@@ -120,7 +120,7 @@ hs_item_remove(hs_container *c, hid_t file, hs_item_name *names, size_t count,
                 (void)H5Eclear2(H5E_DEFAULT); /* none of these is there */
         }
         if (fan >= 0)
-            rc = item_remove_from(c, file, fan, name, &names[i], orphans, err);
+            rc = item_remove_from(c, fan, name, &names[i], orphans, err);
         free(open);
         open = hs_take(&path);
     }
@@ -132,7 +132,6 @@ hs_item_remove(hs_container *c, hid_t file, hs_item_name *names, size_t count,
 /* What the removal of a collection carries along. */
 struct item_removal {
     hs_container *container;
-    hid_t file;
     hs_id_list *orphans;
 };
 
@@ -141,7 +140,7 @@ item_give_up_one(const char *collection, const char *key, uint64_t address, void
                  h5store_err *err)
 {
     const struct item_removal *removal = context;
-    int rc = item_give_up(removal->container, removal->file, address, removal->orphans, err);
+    int rc = item_give_up(removal->container, address, removal->orphans, err);
 
     return rc < 0 ? rc : hs_container_usage_remove(removal->container, collection, key, err);
 }
@@ -152,13 +151,14 @@ hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    struct item_removal removal = {c, file, orphans};
+    struct item_removal removal = {c, orphans};
     const hs_item_visitor visitor = {
         .item = item_give_up_one, .context = &removal, .refuses_depth = true};
     int rc = hs_item_open(file, collection, NULL, &group, err);
 
     if (rc < 0)
         return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
+    hs_container_removes_groups(c);
     rc = hs_item_visit(c, group, collection, &visitor, err);
     if (rc == H5STORE_OK)
         rc = hs_item_path(collection, NULL, &path, err);

@@ -65,6 +65,8 @@ reader_take_by_id(hs_container *c, const h5store_id *id, hs_blob *blob, h5store_
 
     if (rc == H5STORE_E_NOT_FOUND)
         return hs_prefix(err, rc, "container '%s'", hs_container_path(c));
+    if (rc < 0)
+        return rc;
     rc = reader_take(c, address, blob, err);
     if (rc == H5STORE_E_DAMAGED) {
         char path[HS_BLOB_PATH_SIZE];
@@ -128,7 +130,7 @@ reader_take_item(hs_container *c, const char *collection, const char *key, hs_it
 
     if (rc < 0)
         return rc;
-    rc = hs_item_read(c, H5I_INVALID_HID, address, true, &found, err);
+    rc = hs_item_read(c, address, true, &found, err);
     if (rc < 0)
         return hs_prefix(err, rc, "item '%s/%s' of container '%s' is damaged", collection, key,
                          hs_container_path(c));

@@ -205,7 +205,7 @@ rebuild_item(const char *collection, const char *key, uint64_t address, void *co
 
     if (r->gone != NULL && r->gone(collection, key, r->context))
         return H5STORE_OK;
-    rc = hs_item_read(r->container, r->old, address, true, &item, err);
+    rc = hs_item_read(r->container, address, true, &item, err);
     if (rc == H5STORE_E_DAMAGED && r->gone == NULL)
         return H5STORE_OK;
     if (rc < 0)
@@ -262,7 +262,7 @@ rebuild_look_at(const char *collection, const char *key, uint64_t address, void 
         return H5STORE_OK;
     if (++r->items > r->most)
         return H5STORE_DONE;
-    rc = hs_item_read(r->container, r->old, address, false, &item, err);
+    rc = hs_item_read(r->container, address, false, &item, err);
     for (size_t i = 0; rc == H5STORE_OK && i < item.link_count; i++) {
         hs_blob_brief brief;
 

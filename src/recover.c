@@ -37,11 +37,11 @@ recover_look(hs_container *c, const h5store_id *id, bool *torn, h5store_err *err
 
 /* Does an item link to a torn blob, or is it damaged itself?  NOMEM, IO. */
 static int
-recover_look_at_item(hs_container *c, hid_t file, uint64_t address, const hs_id_list *torn,
-                     bool *is_torn, h5store_err *err)
+recover_look_at_item(hs_container *c, uint64_t address, const hs_id_list *torn, bool *is_torn,
+                     h5store_err *err)
 {
     HS_CLEANUP(hs_item_release) hs_item item = {0};
-    int rc = hs_item_read(c, file, address, false, &item, err);
+    int rc = hs_item_read(c, address, false, &item, err);
 
     *is_torn = false;
     for (size_t i = 0; rc == H5STORE_OK && !*is_torn && i < item.link_count; i++) {
@@ -88,8 +88,8 @@ recover_drop_items(struct recover_walk *walk, hid_t group, const char *collectio
         }
         rc = hs_item_unescape(names.names[i], &name, err);
         if (rc == H5STORE_OK && in_fan)
-            rc = recover_look_at_item(walk->container, walk->file, names.addresses[i], walk->torn,
-                                      &is_torn, err);
+            rc = recover_look_at_item(walk->container, names.addresses[i], walk->torn, &is_torn,
+                                      err);
         if (rc == H5STORE_OK && is_torn) {
             hs_h5_close_group(&member);
             rc = hs_item_remove(walk->container, walk->file,

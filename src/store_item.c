@@ -212,7 +212,7 @@ h5store_item_has(h5store *store, const char *collection, const char *key, h5stor
 
         rc = hs_item_find(store->container, collection, key, &address, err);
         if (rc == H5STORE_OK)
-            rc = hs_item_read(store->container, H5I_INVALID_HID, address, false, &item, err);
+            rc = hs_item_read(store->container, address, false, &item, err);
         if (rc == H5STORE_E_DAMAGED)
             rc = hs_fail(err, H5STORE_E_NOT_FOUND, 0, "the item '%s/%s' is damaged", collection,
                          key);
@@ -325,7 +325,7 @@ item_read_metadata(hs_container *c, const char *collection, const char *key, cha
     int rc = hs_item_find(c, collection, key, &address, err);
 
     if (rc == H5STORE_OK)
-        rc = hs_item_read(c, H5I_INVALID_HID, address, true, &item, err);
+        rc = hs_item_read(c, address, true, &item, err);
     if (rc < 0)
         return rc;
     rc = hs_item_copy_member(&item.metadata, &copy, err);

@@ -26,6 +26,13 @@ typedef H5L_info2_t hs_link_info;
 #define hs_object_place(info) ((info).token)
 #define hs_link_iterate H5Literate2
 #define hs_link_info_get(loc, path, info) H5Lget_info2((loc), (path), (info), H5P_DEFAULT)
+#define hs_open_at(file, address)                                                                  \
+    __extension__({                                                                                \
+        H5O_token_t hs_token;                                                                      \
+        H5VLnative_addr_to_token((file), (address), &hs_token) < 0                                 \
+            ? H5I_INVALID_HID                                                                      \
+            : H5Oopen_by_token((file), hs_token);                                                  \
+    })
 #define hs_link_place(info) ((info).u.token) /* of the native format: the address, little-endian */
 #else
 typedef H5O_info_t hs_object_info;
@@ -34,6 +41,7 @@ typedef H5L_info_t hs_link_info;
 #define hs_object_place(info) ((info).addr)
 #define hs_link_iterate H5Literate
 #define hs_link_info_get(loc, path, info) H5Lget_info((loc), (path), (info), H5P_DEFAULT)
+#define hs_open_at(file, address) H5Oopen_by_addr((file), (address))
 #define hs_link_place(info) ((info).u.address)
 #endif
 
