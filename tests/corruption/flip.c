@@ -44,6 +44,7 @@ static char *flip_closed, *flip_left, *flip_work, *flip_path;
 /* What became of the tries; in memory shared with the children. */
 struct flip_counts {
     uint64_t tries, refused, right, missed, errors, healed, found, wrong, ends;
+    uint64_t packed; /* arrays that were packed, and read */
 };
 
 struct flip_try {
@@ -201,6 +202,7 @@ flip_run(void *context)
     for (int i = 0; i < FLIP_ITEMS; i++)
         if (flip_read_item(try, store, &flip_items[i]) == 0)
             flip_heal(try, store, &flip_items[i]);
+    try->counts->packed += sample_unpacked;
     rc = h5store_close(store, &err);
     if (rc < 0)
         flip_check_error(try, rc, &err);
@@ -312,13 +314,14 @@ main(int count, char **arguments)
     flip_file(flip_left, "c.h5", all, &random, counts);
     flip_file(flip_left, "c.h5-wal", all, &random, counts);
     printf("corruption: %llu tries, %llu refused, items: %llu right, %llu missed, %llu errors, "
-           "%llu noticed by the reader, %llu healed; %llu wrong, %llu crashes or hangs\n",
+           "%llu noticed by the reader, %llu healed; %llu packed arrays read; %llu wrong, %llu "
+           "crashes or hangs\n",
            (unsigned long long)counts->tries, (unsigned long long)counts->refused,
            (unsigned long long)counts->right, (unsigned long long)counts->missed,
            (unsigned long long)counts->errors, (unsigned long long)counts->found,
-           (unsigned long long)counts->healed, (unsigned long long)counts->wrong,
-           (unsigned long long)counts->ends);
-    PROVE(counts->tries > 0 && counts->right > 0 && counts->refused > 0 && counts->healed > 0,
+           (unsigned long long)counts->healed, (unsigned long long)counts->packed,
+           (unsigned long long)counts->wrong, (unsigned long long)counts->ends);
+    PROVE(counts->packed > 0 && counts->tries > 0 && counts->right > 0 && counts->refused > 0 && counts->healed > 0,
           "nothing was done");
     return counts->wrong > 0 || counts->ends > 0;
 }

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define FAULT_KEPT 300 /* the seed of the array that is stored by itself */
+#define FAULT_KEPT 300   /* the seed of the array that is stored by itself */
+#define FAULT_PACKED 102 /* of one that is packed */
 
 int
 fault_open(const char *path, unsigned flags, h5store_durability durability, h5store **store,
@@ -216,6 +217,29 @@ call_blob_walk(fault_context *c, h5store_err *err)
         count++;
     h5store_blob_cursor_close(cursor);
     return rc < 0 ? rc : count == 6 ? 0 : 1000;
+}
+
+/* ---- packed blobs ------------------------------------------------------ */
+
+/* In an item, since nothing is packed outside of batches. */
+static int
+call_set_packed(fault_context *c, h5store_err *err)
+{
+    return sample_set_item(c->store, "module/f", "packed", FAULT_PACKED, 1, err);
+}
+
+/* Every way to the bytes of the one that "first" has: right, or the call says why not. */
+static int
+call_read_packed(fault_context *c, h5store_err *err)
+{
+    uint64_t seed, before = sample_unpacked;
+    int rc = sample_check_item(c->item, false, &seed, err);
+
+    if (rc == 0)
+        rc = sample_check_item(c->item, true, &seed, err);
+    if (rc < 0)
+        return rc;
+    return rc == 0 && sample_unpacked == before + 2 ? 0 : 1000;
 }
 
 /* ---- batches ---------------------------------------------------------- */
@@ -439,6 +463,8 @@ const fault_case fault_cases[] = {
     ON_STORE("commit a removal", prepare_remove_item, call_commit),
     ON_STORE("commit a removal of all", prepare_remove_all, call_commit),
     ON_STORE("set an item", NULL, call_set_item),
+    ON_STORE("set an item with a packed array", NULL, call_set_packed),
+    ON_STORE("read a packed array", call_item_open, call_read_packed),
     ON_STORE("has an item", NULL, call_item_has),
     ON_STORE("open an item", NULL, call_item_open),
     ON_STORE("read an item", call_item_open, call_item_read),

@@ -9,7 +9,8 @@
 #include <h5store/h5store.h>
 #include <stdbool.h>
 
-/* Fill and compare @p size bytes (a multiple of 8). */
+/* Fill and compare @p size bytes (a multiple of 8).  What sample_put would pack gets smaller when it
+ * is packed. */
 void sample_fill(void *buffer, size_t size, uint64_t seed);
 bool sample_is(const void *buffer, size_t size, uint64_t seed);
 
@@ -20,7 +21,10 @@ h5store_array sample_array(const void *buffer, size_t size);
 #define SAMPLE_MOST 40000
 size_t sample_size(uint64_t seed);
 
-/* Put the array of a seed into a batch. */
+/* How many packed arrays were read by this process, and found right. */
+extern uint64_t sample_unpacked;
+
+/* Put the array of a seed into a batch; those of one size are packed. */
 int sample_put(h5store_batch *batch, uint64_t seed, h5store_id *id, h5store_err *err);
 
 /* Put @p count arrays, of the seeds from @p seed on, and note an item over them. */

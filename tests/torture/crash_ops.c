@@ -101,7 +101,7 @@ op_discard(h5store *store, h5store_err *err)
 static int
 op_set_item(h5store *store, h5store_err *err)
 {
-    return sample_set_item(store, "module/new", "fifth", 20, 3, err);
+    return sample_set_item(store, "module/new", "fifth", 18, 3, err); /* the second is packed */
 }
 
 static int

@@ -223,7 +223,7 @@ worker_run(int slot, int workers, uint64_t seed, const char *witness_path)
 struct kill_look {
     witness *witnesses;
     int workers;
-    uint64_t items, lost, wrong, torn, errors;
+    uint64_t items, packed, lost, wrong, torn, errors;
 };
 
 static void
@@ -332,6 +332,7 @@ look_run(void *context)
     for (int slot = 0; slot < look->workers; slot++)
         for (uint32_t key = 0; key < WITNESS_KEYS; key++)
             look_at_key(look, store, slot, key);
+    look->packed += sample_unpacked;
     rc = h5store_close(store, &kill_err);
     if (rc < 0)
         fprintf(stderr, "  cannot close: %s\n", kill_err.message);
@@ -491,16 +492,18 @@ kill_store(uint64_t kills, int workers, uint64_t seed)
            (unsigned long long)run.stock->read, (unsigned long long)run.stock->refused,
            (unsigned long long)run.stock->different);
     printf("kill torture: %llu kills (%llu at a system call), %llu acknowledged, %llu looks, "
-           "%llu items seen, %llu lost, %llu wrong, %llu torn, %llu findings, %llu failures, "
+           "%llu items and %llu packed arrays seen, "
+           "%llu lost, %llu wrong, %llu torn, %llu findings, %llu failures, "
            "%.0f s\n",
            (unsigned long long)run.totals.kills, (unsigned long long)run.totals.by_call,
            (unsigned long long)acknowledged, (unsigned long long)run.totals.checks,
-           (unsigned long long)run.look->items, (unsigned long long)run.look->lost,
+           (unsigned long long)run.look->items, (unsigned long long)run.look->packed,
+           (unsigned long long)run.look->lost,
            (unsigned long long)run.look->wrong, (unsigned long long)run.look->torn,
            (unsigned long long)run.look->errors, (unsigned long long)run.totals.failures,
            scratch_seconds() - began);
     if (run.totals.kills < kills || run.totals.by_call == 0 || acknowledged < kills ||
-        run.look->items == 0 || run.totals.checks < 2 || run.stock->read == 0) {
+        run.look->items == 0 || run.look->packed == 0 || run.totals.checks < 2 || run.stock->read == 0) {
         printf("kill torture: it did not do what it is for\n");
         passed = false;
     }

@@ -35,6 +35,7 @@ struct many_shared {
     volatile int ready, go, stop;
     uint64_t stored, found;            /* same */
     uint64_t looks, mapped, changed;   /* mapped */
+    uint64_t packed;                   /* of the looks, at arrays that are packed */
     uint64_t turns[MANY_MOST];         /* turns, programs */
     double longest;
     uint64_t read, refused, different; /* programs */
@@ -255,6 +256,7 @@ mapped_run(int index)
     many_wait();
     while (!many->stop)
         mapped_read(&random, store);
+    __atomic_fetch_add(&many->packed, sample_unpacked, __ATOMIC_SEQ_CST);
     many_need(h5store_close(store, &many_err), "close");
 }
 
@@ -268,13 +270,16 @@ many_mapped(void)
     many->stop = 1;
     many_end(6, children);
     (void)many_check();
-    printf("  mapped: %llu mappings looked at %llu times while 3 processes made %llu commits: "
-           "%llu changed\n",
+    printf("  mapped: %llu mappings looked at %llu times (%llu of packed arrays) while 3 processes "
+           "made %llu commits: %llu changed\n",
            (unsigned long long)many->mapped, (unsigned long long)many->looks,
+           (unsigned long long)many->packed,
            (unsigned long long)(many->turns[0] + many->turns[1] + many->turns[2]),
            (unsigned long long)many->changed);
     PROVE(many->changed == 0, "a mapping changed");
-    PROVE(many->mapped > 0 && many->looks > 0 && many->turns[0] > 0, "nothing was done");
+    PROVE(many->mapped > 0 && many->looks > many->packed && many->packed > 0 &&
+              many->turns[0] > 0,
+          "nothing was done");
 }
 
 /* ---- turns ------------------------------------------------------------ */
