@@ -321,7 +321,8 @@ main(int count, char **arguments)
            (unsigned long long)counts->errors, (unsigned long long)counts->found,
            (unsigned long long)counts->healed, (unsigned long long)counts->packed,
            (unsigned long long)counts->wrong, (unsigned long long)counts->ends);
-    PROVE(counts->packed > 0 && counts->tries > 0 && counts->right > 0 && counts->refused > 0 && counts->healed > 0,
+    PROVE(counts->packed > 0 && counts->tries > 0 && counts->right > 0 && counts->refused > 0 &&
+              counts->healed > 0,
           "nothing was done");
     return counts->wrong > 0 || counts->ends > 0;
 }

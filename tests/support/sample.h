@@ -9,8 +9,7 @@
 #include <h5store/h5store.h>
 #include <stdbool.h>
 
-/* Fill and compare @p size bytes (a multiple of 8).  What sample_put would pack gets smaller when it
- * is packed. */
+/* Fill and compare @p size bytes (a multiple of 8).  What sample_put packs gets smaller by it. */
 void sample_fill(void *buffer, size_t size, uint64_t seed);
 bool sample_is(const void *buffer, size_t size, uint64_t seed);
 

@@ -503,7 +503,8 @@ kill_store(uint64_t kills, int workers, uint64_t seed)
            (unsigned long long)run.look->errors, (unsigned long long)run.totals.failures,
            scratch_seconds() - began);
     if (run.totals.kills < kills || run.totals.by_call == 0 || acknowledged < kills ||
-        run.look->items == 0 || run.look->packed == 0 || run.totals.checks < 2 || run.stock->read == 0) {
+        run.look->items == 0 || run.look->packed == 0 || run.totals.checks < 2 ||
+        run.stock->read == 0) {
         printf("kill torture: it did not do what it is for\n");
         passed = false;
     }
