@@ -376,8 +376,7 @@ hs_container_verdict(const hs_container *c, int rc, h5store_err *err)
     return c->host.failure.code;
 }
 
-/* The scope uses HDF5, from now to its end. */
-static int
+int
 container_scope_file(hs_container *c, hid_t *file, h5store_err *err)
 {
     int rc = H5STORE_OK;
@@ -427,45 +426,6 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
     return rc;
 }
 
-hid_t
-hs_container_group(hs_container *c, const char *path)
-{
-    hid_t group = H5I_INVALID_HID;
-    uint64_t address;
-
-    assert(c->scope != SCOPE_NONE && c->scope_hdf5);
-    if (!c->groups_go && c->old_file < 0 &&
-        hs_groups_find(c->groups, &c->pager, path, &address, NULL) == H5STORE_OK)
-        group = hs_open_at(c->file, address);
-    if (group < 0)
-        (void)H5Eclear2(H5E_DEFAULT);
-    return group;
-}
-
-void
-hs_container_removes_groups(hs_container *c)
-{
-    assert(c->scope == SCOPE_WRITE);
-    c->groups_go = true;
-}
-
-int
-hs_container_lists(hs_container *c, hid_t *links, hid_t *group, h5store_err *err)
-{
-    int rc = H5STORE_OK;
-
-    assert(c->scope == SCOPE_WRITE && c->scope_hdf5);
-    if (c->link_list < 0)
-        rc = hs_h5_link_list(&c->link_list, err);
-    if (rc == H5STORE_OK && c->group_list < 0)
-        c->group_list = H5Pcreate(H5P_GROUP_CREATE);
-    if (rc == H5STORE_OK && c->group_list < 0)
-        rc = hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a group");
-    *links = c->link_list;
-    *group = c->group_list;
-    return rc;
-}
-
 /* ---- read scopes ------------------------------------------------------ */
 
 int
@@ -500,22 +460,6 @@ hs_container_read_end(hs_container *c)
     if (c->locks != NULL)
         hs_lock_release(c->locks, HS_LOCK_READ);
     container_leave(c);
-}
-
-int
-hs_container_find(hs_container *c, const char *path, uint64_t *address, h5store_err *err)
-{
-    hid_t file;
-    int rc;
-
-    assert(c->scope != SCOPE_NONE);
-    if (c->scope == SCOPE_READ) {
-        rc = hs_groups_find(c->groups, &c->pager, path, address, err);
-        if (rc != H5STORE_E_DAMAGED)
-            return rc;
-    }
-    rc = container_scope_file(c, &file, err);
-    return rc < 0 ? rc : hs_h5_find(file, path, address, err);
 }
 
 int
@@ -633,16 +577,6 @@ hs_container_abort(hs_container *c)
     container_end_write(c);
 }
 
-static void
-container_note_pages(hs_container *c)
-{
-    const hs_overlay *pending = &c->pager.pending;
-
-    for (size_t i = 0; i < pending->capacity; i++)
-        if (pending->slots[i] != NULL)
-            hs_groups_changed(c->groups, pending->slots[i]->number);
-}
-
 int
 hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count,
                     h5store_err *err)
@@ -667,7 +601,7 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
         if (rc == H5STORE_OK)
             rc = hs_wal_append(&c->wal, &c->pager.pending, blobs, blob_count, flags, err);
         if (rc == H5STORE_OK) {
-            container_note_pages(c);
+            hs_groups_committed(c->groups, &c->pager.pending);
             hs_overlay_merge(&c->pager.committed, &c->pager.pending, sequence);
             c->generation += c->scope_hdf5;
             container_janitor_note(c);

@@ -94,6 +94,8 @@ struct hs_container {
 int container_enter(hs_container *c, h5store_err *err); /* takes the mutex, checks the process */
 void container_leave(hs_container *c);
 int container_catch_up(hs_container *c, h5store_err *err); /* WRITE, or READ shared held */
+/* The scope uses HDF5, from now to its end. */
+int container_scope_file(hs_container *c, hid_t *file, h5store_err *err);
 int container_sync_log(hs_container *c, h5store_err *err); /* with or without the mutex */
 void container_drop_handle(hs_container *c);               /* takes the library mutex */
 void container_close_handle(hs_container *c);              /* library mutex held */

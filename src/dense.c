@@ -262,14 +262,16 @@ dense_indirect(struct dense_job *job, uint64_t address, unsigned rows, uint64_t 
     for (unsigned row = 0; row < rows; row++) {
         uint64_t each = dense_row_size(&job->shape, row);
 
-        for (unsigned i = 0; rc == H5STORE_OK && i < job->shape.width; i++, place += 8, offset += each) {
+        for (unsigned i = 0; rc == H5STORE_OK && i < job->shape.width; i++) {
             uint64_t child = hs_get_le64(place);
 
-            if (child == UINT64_MAX)
-                continue;
-            rc = each <= job->shape.max_direct
-                     ? dense_direct(job, child, each, offset)
-                     : dense_indirect(job, child, dense_rows_for(&job->shape, each), offset, depth + 1);
+            if (child != UINT64_MAX && each <= job->shape.max_direct)
+                rc = dense_direct(job, child, each, offset);
+            else if (child != UINT64_MAX)
+                rc = dense_indirect(job, child, dense_rows_for(&job->shape, each), offset,
+                                    depth + 1);
+            place += 8;
+            offset += each;
         }
     }
     return rc;

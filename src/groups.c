@@ -94,6 +94,14 @@ hs_groups_changed(hs_groups *groups, uint64_t page_number)
     groups->stamps[groups_hash(page_number, GROUPS_STAMPS)] = ++groups->clock;
 }
 
+void
+hs_groups_committed(hs_groups *groups, const hs_overlay *pages)
+{
+    for (size_t i = 0; i < pages->capacity; i++)
+        if (pages->slots[i] != NULL)
+            hs_groups_changed(groups, pages->slots[i]->number);
+}
+
 static bool
 groups_range_is_current(const hs_groups *groups, uint64_t address, uint64_t size, uint64_t since)
 {

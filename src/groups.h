@@ -23,6 +23,7 @@ void hs_groups_free(hs_groups *groups); /* NULL is nothing */
 
 /* A page was committed: what was read of it is read again. */
 void hs_groups_changed(hs_groups *groups, uint64_t page_number);
+void hs_groups_committed(hs_groups *groups, const hs_overlay *pages); /* all of these */
 
 /* Forget everything: the file is not what it was. */
 void hs_groups_forget(hs_groups *groups);

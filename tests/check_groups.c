@@ -31,7 +31,7 @@ setup(void)
     pager.fd = -1;
     pager.path = fixture_path("groups.h5");
     file = H5I_INVALID_HID;
-    ck_assert_int_ge(H5Eset_auto2(H5E_DEFAULT, NULL, NULL), 0); /* it is asked for what is not there */
+    ck_assert_int_ge(H5Eset_auto2(H5E_DEFAULT, NULL, NULL), 0); /* it will miss some names */
     ck_assert_int_eq(hs_groups_new(&groups, &err), H5STORE_OK);
 }
 

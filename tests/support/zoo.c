@@ -152,7 +152,7 @@ zoo_make_foreign(void)
     ck_assert_int_ge(H5Lcreate_soft("/ordered", group, "soft", H5P_DEFAULT, H5P_DEFAULT), 0);
     H5Gclose(H5Gcreate2(group, "inner", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
     for (int i = 0; i < 12; i++) {
-        char name[16];
+        char name[24];
 
         snprintf(name, sizeof name, "number%d", i);
         if (i < 4)
