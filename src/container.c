@@ -161,6 +161,11 @@ container_start_over(hs_container *c)
     c->generation++;
 }
 
+/*
+ * Take in what came to the log.  Pages of records that are applied already are in the file, and
+ * must not be held: their place may have been freed since, and be that of an array by now, over
+ * which the next application would write them.
+ */
 static int
 container_read_records(hs_container *c, h5store_err *err)
 {
@@ -168,10 +173,14 @@ container_read_records(hs_container *c, h5store_err *err)
     int rc;
 
     while ((rc = hs_wal_next(&c->wal, &record, err)) == H5STORE_OK) {
+        bool applied = record.sequence <= c->seen_applied;
+
         for (size_t i = 0; i < record.page_count; i++) {
             const uint8_t *entry = record.pages + i * (8 + HS_PAGE_SIZE);
 
             hs_groups_changed(c->groups, hs_get_le64(entry));
+            if (applied)
+                continue;
             rc = hs_overlay_set(&c->pager.committed, hs_get_le64(entry), record.sequence,
                                 entry + 8, err);
             if (rc < 0)

@@ -356,6 +356,37 @@ START_TEST(thousands_of_extents_are_reclaimed)
 }
 END_TEST
 
+/* A page that was applied, and whose place holds an array by now, is not applied again by one who
+ * finds it in the log. */
+START_TEST(applied_page_is_no_danger_to_an_array)
+{
+    hs_extent place, again;
+    hs_container *other;
+    uint8_t page[HS_PAGE_SIZE] = {1};
+    bool reused;
+
+    BOX_OK(hs_container_write_begin(c, NULL, &box_err));
+    BOX_OK(hs_space_take(hs_container_space(c), SIZE, &place, &reused, &box_err));
+    BOX_OK(hs_pager_write(hs_container_pager(c), place.address + HS_PAGE_SIZE, page, sizeof page,
+                          &box_err));
+    BOX_OK(hs_container_commit(c, NULL, 0, &box_err));
+    BOX_OK(hs_container_write_begin(c, NULL, &box_err));
+    BOX_OK(hs_space_loosen(hs_container_space(c), place, hs_container_sequence(c), &box_err));
+    BOX_OK(hs_container_commit(c, NULL, 0, &box_err));
+    BOX_OK(hs_container_checkpoint(c, false, &box_err)); /* the log keeps its records */
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    again = reserve(c, SIZE);
+    ck_assert_uint_eq(again.address, place.address);
+    BOX_OK(hs_extent_write(c, again, &source, NULL, false, &box_err));
+    other = open_container(0);
+    BOX_OK(hs_container_checkpoint(other, false, &box_err));
+    BOX_OK(hs_container_close(other, &box_err));
+    BOX_OK(hs_extent_read(c, again, read_back, SIZE, NULL, false, false, &box_err));
+    ck_assert_mem_eq(read_back, data, SIZE);
+    hs_extent_abandon(c, again);
+}
+END_TEST
+
 /* Who has no time punches one step, of one extent; all others stay loose, and let go of. */
 START_TEST(what_it_is_too_late_for_is_left_to_the_next)
 {
@@ -370,7 +401,7 @@ START_TEST(what_it_is_too_late_for_is_left_to_the_next)
     ck_assert_uint_eq(used_bytes(),
                       used + large.length - STEP + wall.length + small.length);
     ck_assert_uint_eq(loose_extents(), 3); /* the wall is one */
-    ck_assert_uint_ge(disk, disk_bytes() + STEP);
+    ck_assert_uint_ge(disk + 65536, disk_bytes() + STEP); /* the log grows by a little */
     BOX_OK(hs_container_checkpoint(c, false, &box_err));
     BOX_OK(hs_extent_reclaim_until(c, 0, &box_err));
     BOX_OK(hs_extent_reclaim(c, &box_err)); /* nothing was left pinned */
@@ -429,6 +460,7 @@ extent_suite(void)
     tcase_add_test(reclaim, what_nobody_pins_of_a_joined_extent_is_freed);
     tcase_add_test(reclaim, removal_that_is_not_applied_is_left_alone);
     tcase_add_test(reclaim, thousands_of_extents_are_reclaimed);
+    tcase_add_test(reclaim, applied_page_is_no_danger_to_an_array);
     tcase_add_test(reclaim, what_it_is_too_late_for_is_left_to_the_next);
     tcase_add_test(reclaim, reservation_of_a_killed_process_is_reclaimed);
     suite_add_tcase(suite, bytes);
