@@ -13,7 +13,6 @@
 
 #define REBUILD_QUICK 20000u /* objects: some two seconds of WRITE */
 #define REBUILD_LEAST ((uint64_t)2 * 1024 * 1024)
-#define REBUILD_OBJECT 1600u /* bytes of metadata for an item or a blob, about */
 
 struct rebuild {
     hs_container *container;
@@ -427,12 +426,15 @@ hs_rebuild_is_quick(const hs_space *space)
     return space->counters.items + space->counters.blobs <= REBUILD_QUICK;
 }
 
+/*
+ * When half of the metadata is waste, and that is not little.  So much is made again and again in
+ * between that making the rest anew costs a part of it.
+ */
 bool
 hs_rebuild_pays(const hs_space *space)
 {
-    uint64_t live = (space->counters.items + space->counters.blobs) * REBUILD_OBJECT;
-    uint64_t waste = space->blocks.metadata_bytes - hs_min(space->blocks.metadata_bytes,
-                                                           space->blocks.free_bytes + live);
+    uint64_t waste = hs_space_waste(space);
 
-    return hs_rebuild_is_quick(space) && waste > REBUILD_LEAST && waste / 2 > live;
+    return hs_rebuild_is_quick(space) && waste > REBUILD_LEAST &&
+           waste > space->blocks.metadata_bytes / 2;
 }

@@ -60,6 +60,7 @@ typedef struct hs_blocks {
     uint64_t metadata_bytes;           /* of all arenas and large blocks */
     uint64_t free_bytes;               /* of the blocks below */
     uint64_t heads[HS_SPACE_CLASSES];  /* address of the first of each class, or 0 */
+    uint64_t object_bytes; /* metadata of an item or blob when last made anew; 0: not known */
     hs_extent *given;                  /* given back since the last save */
     size_t given_count, given_room;
 } hs_blocks;
@@ -150,6 +151,9 @@ void hs_space_start_metadata(hs_space *space);
 int hs_space_loosen_rest(hs_space *space, const hs_extent *used, size_t used_count,
                          const hs_extent *more, size_t more_count, uint64_t sequence,
                          h5store_err *err);
+
+/* Bytes of HDF5 metadata that are free, or lost to HDF5 until the next rebuild; an estimate. */
+uint64_t hs_space_waste(const hs_space *space);
 
 /* Move the table to where space is given now, and let it be as long as it must be. */
 int hs_space_move_table(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *err);

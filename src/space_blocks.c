@@ -21,6 +21,8 @@
 #include "space_impl.h"
 
 #define BLOCK_HEAD_SIZE 24u
+#define BLOCK_OBJECT 1600u /* bytes of metadata for an item or a blob, when that is not known */
+#define BLOCK_FEW 64u      /* items and blobs, of which the bytes of the groups are the most */
 
 static const char blocks_magic[8] = {'h', '5', 's', 'b', 'l', 'o', 'c', 'k'};
 static const char block_magic[8] = {'h', '5', 's', 'f', 'r', 'e', 'e', '\0'};
@@ -47,7 +49,7 @@ space_load_blocks(hs_space *space, const uint8_t page[HS_PAGE_SIZE])
     hs_blocks *blocks = &space->blocks;
 
     blocks->given_count = 0;
-    blocks->metadata_bytes = blocks->free_bytes = 0;
+    blocks->metadata_bytes = blocks->free_bytes = blocks->object_bytes = 0;
     memset(blocks->heads, 0, sizeof blocks->heads);
     if (memcmp(page, blocks_magic, sizeof blocks_magic) != 0 ||
         hs_get_le64(page + 248) != hs_sum64(page, 248))
@@ -56,6 +58,7 @@ space_load_blocks(hs_space *space, const uint8_t page[HS_PAGE_SIZE])
     blocks->free_bytes = hs_get_le64(page + 16);
     for (unsigned i = 0; i < SPACE_CLASSES; i++)
         blocks->heads[i] = hs_get_le64(page + 24 + 8 * (size_t)i);
+    blocks->object_bytes = hs_get_le64(page + 216);
 }
 
 bool
@@ -109,6 +112,7 @@ space_save_blocks(hs_space *space, hs_pager *pager, h5store_err *err)
     hs_put_le64(page + 16, blocks->free_bytes);
     for (unsigned i = 0; i < SPACE_CLASSES; i++)
         hs_put_le64(page + 24 + 8 * (size_t)i, blocks->heads[i]);
+    hs_put_le64(page + 216, blocks->object_bytes);
     hs_put_le64(page + 248, hs_sum64(page, 248));
     return hs_pager_write(pager, HS_SPACE_BLOCKS_ADDRESS, page, sizeof page, err);
 }
@@ -243,6 +247,27 @@ hs_space_start_metadata(hs_space *space)
     space->fresh_noted = space->header_dirty = true;
 }
 
+/* Bytes of metadata that were given to HDF5 once, whether it needs them still or not. */
+static uint64_t
+space_given(const hs_space *space)
+{
+    uint64_t arena = space->arena_end - space->arena_next;
+
+    return space->blocks.metadata_bytes - hs_min(space->blocks.metadata_bytes, arena);
+}
+
+uint64_t
+hs_space_waste(const hs_space *space)
+{
+    uint64_t objects = space->counters.items + space->counters.blobs;
+    uint64_t each = space->blocks.object_bytes != 0 ? space->blocks.object_bytes : BLOCK_OBJECT;
+    uint64_t live = 0;
+
+    if (!hs_mul(objects, each, &live))
+        return 0;
+    return space_given(space) - hs_min(space_given(space), live);
+}
+
 static int
 blocks_compare(const void *a, const void *b)
 {
@@ -258,7 +283,7 @@ hs_space_loosen_rest(hs_space *space, const hs_extent *used, size_t used_count,
 {
     size_t count = 0, room = used_count + more_count + space->count + space->fresh_count + 2;
     HS_CLEANUP(hs_freep) hs_extent *all = malloc(room * sizeof *all);
-    uint64_t at = 0;
+    uint64_t at = 0, objects;
     int rc = H5STORE_OK;
 
     if (all == NULL)
@@ -283,5 +308,7 @@ hs_space_loosen_rest(hs_space *space, const hs_extent *used, size_t used_count,
     if (rc == H5STORE_OK && space->eoa > at)
         rc = hs_space_loosen(space, (hs_extent){at, space->eoa - at}, sequence, err);
     space->fresh_noted = false;
+    objects = space->counters.items + space->counters.blobs;
+    space->blocks.object_bytes = objects >= BLOCK_FEW ? space_given(space) / objects : 0;
     return rc;
 }

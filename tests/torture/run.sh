@@ -23,6 +23,7 @@ short)
     run "$built/torture/kill"
     run "$built/torture/crash"
     run "$built/torture/many"
+    run "$built/torture/soak"
     run "$built/torture/threads"
     run "$built/fault/faults"
     run "$built/corruption/flip"
@@ -32,6 +33,7 @@ long)
     run "$built/torture/kill" --kills 2000 --workers 8 --seed 3
     run "$built/torture/crash" --all
     run "$built/torture/many" --seconds 30
+    run "$built/torture/soak" --cycles 200000
     run "$built/torture/threads" --seconds 30 --threads 16
     run "$built/fault/faults"
     run "$built/fault/faults" --lasting
