@@ -253,8 +253,8 @@ def many_tables(results: Results) -> Iterable[Table]:
             *((label, operation, lambda s: f"{1 / s.median:,.0f}")
               for label, operation in (("puts per second", "new"), ("hits per second", "hit"))),
             *((f"{operation}, s", operation, lambda s: number(s.median))
-              for operation in ("walk", "reduce, nothing to do", "reduce to half", "clear",
-                                "close")),
+              for operation in ("walk", "reduce, nothing to do", "reduce to half",
+                                "close after half", "clear", "close after clear", "close")),
             ("open and first hit, ms", "open", lambda s: number(1e3 * s.median)),
             ("results after reduce", "results after", lambda s: f"{s.median:,.0f}"),
             *((f"{what} {when}", f"{what.split(',')[0]} {when}", show)

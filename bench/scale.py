@@ -45,7 +45,9 @@ def many(bench: Bench) -> None:
     """10,000 (or 100,000) results of 64 KiB, and all that is done to a cache of that size.
 
     Puts and hits are timed in chunks, the peers in turn, so that they have a spread; walking,
-    opening and "nothing to reduce" three times; reducing to half and clearing once.
+    opening and "nothing to reduce" three times; reducing to half and clearing once.  How long
+    closing takes after those is noted beside them: decache then waits for the disk to have freed
+    what is removed.
     """
     count = bench.settings.results
     names = bench.peers(*(CACHES if count <= 20_000 else CACHES[:2]))
@@ -104,19 +106,26 @@ def many(bench: Bench) -> None:
         if any(peer.walk() < count for peer in opened.values()):
             raise AssertionError("results went, though the limit was kept")
 
+        def reopen() -> None:
+            for peer in opened.values():
+                peer.open(peer.folder)
+
         in_turns(1, "close", lambda peer: peer.close())
         for _ in range(3):
             for index in bench.shuffled(len(names)):
                 name = names[index]
                 note("open", name, _child("open", name, opened[name].folder, order[0])["seconds"])
-        for peer in opened.values():
-            peer.open(peer.folder)
+        reopen()
 
         in_turns(1, "reduce to half", lambda peer: peer.reduce(count * RESULT_BYTES // 2))
+        in_turns(1, "close after half", lambda peer: peer.close())
+        reopen()
         for name, peer in opened.items():
             note("results after", name, peer.walk(), "results")
         note_usage("half")
         in_turns(1, "clear", lambda peer: peer.clear())
+        in_turns(1, "close after clear", lambda peer: peer.close())
+        reopen()
         note_usage("cleared")
 
 
