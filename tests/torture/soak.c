@@ -57,7 +57,7 @@ struct soak_worker {
 };
 
 static struct soak_shared *soak;
-static const char *soak_path;
+static const char *soak_path, *soak_fresh;
 static unsigned soak_workers = 2;
 static uint64_t soak_cycles = 3000, soak_seed = 1;
 static h5store_err soak_err;
@@ -341,13 +341,13 @@ soak_run_workers(unsigned stop)
 static int
 soak_stop(void *context)
 {
-    const char *fresh_path = context;
     h5store *store = soak_open(soak_path), *fresh;
     h5store_totals totals;
     uint64_t items = 0, errors;
 
-    (void)unlink(fresh_path);
-    fresh = soak_open(fresh_path);
+    (void)context;
+    (void)unlink(soak_fresh);
+    fresh = soak_open(soak_fresh);
     for (unsigned slot = 0; slot < SOAK_SLOTS; slot++) {
         struct soak_worker looker = {.store = store};
         h5store_batch *batch;
@@ -373,15 +373,15 @@ soak_stop(void *context)
 }
 
 static void
-soak_look_at_all(const char *fresh_path)
+soak_look_at_all(void)
 {
     struct stat file, fresh;
 
-    PROVE(scratch_run(soak_stop, (void *)fresh_path, 600) == 0,
+    PROVE(scratch_run(soak_stop, NULL, 600) == 0,
           "the container is not as it was left");
     PROVE(soak->errors == 0, "%llu errors", (unsigned long long)soak->errors);
     PROVE(soak->items > SOAK_SLOTS / 2, "there are %llu results", (unsigned long long)soak->items);
-    PROVE(stat(soak_path, &file) == 0 && stat(fresh_path, &fresh) == 0, "%s", strerror(errno));
+    PROVE(stat(soak_path, &file) == 0 && stat(soak_fresh, &fresh) == 0, "%s", strerror(errno));
     soak->size = (double)file.st_size / (double)fresh.st_size;
     soak->disk = (double)file.st_blocks / (double)fresh.st_blocks;
     printf("  %llu puts: %llu results, %.1f MB, size %.3f and disk %.3f of a fresh file\n",
@@ -416,15 +416,15 @@ int
 main(int count, char **arguments)
 {
     double start = scratch_seconds();
-    const char *folder = scratch_folder(), *fresh_path;
+    const char *folder = scratch_folder();
 
     soak_arguments(count, arguments);
     soak = scratch_shared(sizeof *soak);
     soak_path = strdup(scratch_path(folder, "c.h5"));
-    fresh_path = strdup(scratch_path(folder, "fresh.h5"));
+    soak_fresh = strdup(scratch_path(folder, "fresh.h5"));
     for (unsigned stop = 0; stop < SOAK_STOPS; stop++) {
         soak_run_workers(stop);
-        soak_look_at_all(fresh_path);
+        soak_look_at_all();
     }
     PROVE(soak->puts >= soak_cycles - SOAK_STOPS * soak_workers && soak->reads > 0 &&
               soak->checks > SOAK_STOPS * SOAK_SLOTS && soak->openings > 0 &&
