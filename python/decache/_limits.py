@@ -168,7 +168,8 @@ def _is_mostly_metadata(raw: _h5store.Store, limits: Limits, gone: list[Entry]) 
         return False
     totals = raw.stat()
     metadata = totals.used_bytes - totals.blob_bytes
-    return metadata > limits.bytes // 2 or any(2 * one.small_bytes > one.freed_bytes for one in gone)
+    small = any(2 * entry.small_bytes > entry.freed_bytes for entry in gone)
+    return small or metadata > limits.bytes // 2
 
 
 def _choose(
