@@ -93,13 +93,15 @@ struct hs_container {
 /* container.c, for the others; mutex held unless said otherwise. */
 int container_enter(hs_container *c, h5store_err *err); /* takes the mutex, checks the process */
 void container_leave(hs_container *c);
-int container_catch_up(hs_container *c, h5store_err *err); /* WRITE, or READ shared held */
 /* The scope uses HDF5, from now to its end. */
 int container_scope_file(hs_container *c, hid_t *file, h5store_err *err);
 int container_sync_log(hs_container *c, h5store_err *err); /* with or without the mutex */
 void container_drop_handle(hs_container *c);               /* takes the library mutex */
 void container_close_handle(hs_container *c);              /* library mutex held */
 void container_close_stale(hs_container *c);               /* the same, outside its transaction */
+
+/* container_catch_up.c */
+int container_catch_up(hs_container *c, h5store_err *err); /* WRITE, or READ shared held */
 
 /* container_open.c */
 int container_create_tree(hs_container *c, hid_t *file, h5store_err *err); /* in a transaction */

@@ -277,13 +277,8 @@ hs_container_logged_blobs(hs_container *c, hs_wal_blob **blobs, size_t *count, h
             break;
         }
         list = grown;
-        for (size_t i = 0; i < record.blob_count; i++) {
-            const uint8_t *entry = record.blobs + i * (H5STORE_ID_SIZE + 16);
-
-            memcpy(list[used].id.bytes, entry, H5STORE_ID_SIZE);
-            list[used].extent.address = hs_get_le64(entry + H5STORE_ID_SIZE);
-            list[used++].extent.length = hs_get_le64(entry + H5STORE_ID_SIZE + 8);
-        }
+        for (size_t i = 0; i < record.blob_count; i++)
+            list[used++] = hs_wal_record_blob(&record, i);
     }
     container_leave(c);
     if (rc < 0)

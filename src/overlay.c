@@ -173,6 +173,40 @@ hs_overlay_drop(hs_overlay *overlay, uint64_t sequence)
     *overlay = kept;
 }
 
+int
+hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end, h5store_err *err)
+{
+    hs_overlay kept = {0};
+    bool any = false;
+
+    for (size_t i = 0; !any && i < overlay->capacity; i++) {
+        const hs_page *page = overlay->slots[i];
+
+        any = page != NULL && page->number >= first && page->number < end;
+    }
+    if (!any)
+        return H5STORE_OK;
+    kept.capacity = overlay->capacity;
+    kept.slots = calloc(kept.capacity, sizeof *kept.slots);
+    if (kept.slots == NULL)
+        return hs_fail_nomem(err, kept.capacity * sizeof *kept.slots, "the table of held pages");
+    for (size_t i = 0; i < overlay->capacity; i++) {
+        hs_page *page = overlay->slots[i];
+
+        if (page == NULL)
+            continue;
+        if (page->number >= first && page->number < end) {
+            free(page);
+            continue;
+        }
+        kept.slots[overlay_index(&kept, page->number)] = page;
+        kept.count++;
+    }
+    free(overlay->slots);
+    *overlay = kept;
+    return H5STORE_OK;
+}
+
 static int
 overlay_compare(const void *a, const void *b)
 {

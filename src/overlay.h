@@ -55,6 +55,9 @@ void hs_overlay_merge(hs_overlay *into, hs_overlay *from, uint64_t sequence);
 /* Drop the pages brought by records up to @p sequence. */
 void hs_overlay_drop(hs_overlay *overlay, uint64_t sequence);
 
+/* Drop the pages from number @p first to before @p end.  NOMEM. */
+int hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end, h5store_err *err);
+
 /* All pages by rising number; an array of count pointers, released with free(). */
 int hs_overlay_sorted(const hs_overlay *overlay, hs_page ***pages, h5store_err *err);
 

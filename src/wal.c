@@ -257,6 +257,18 @@ hs_wal_next(hs_wal *wal, hs_wal_record *record, h5store_err *err)
     return H5STORE_OK;
 }
 
+hs_wal_blob
+hs_wal_record_blob(const hs_wal_record *record, size_t index)
+{
+    const uint8_t *entry = record->blobs + index * WAL_BLOB_ENTRY;
+    hs_wal_blob blob;
+
+    memcpy(blob.id.bytes, entry, H5STORE_ID_SIZE);
+    blob.extent.address = hs_get_le64(entry + H5STORE_ID_SIZE);
+    blob.extent.length = hs_get_le64(entry + H5STORE_ID_SIZE + 8);
+    return blob;
+}
+
 /* Cut off what a killed process left beyond the end. */
 static int
 wal_cut(hs_wal *wal, h5store_err *err)

@@ -48,6 +48,8 @@ typedef struct hs_wal_record {
     const uint8_t *blobs; /* blob_count times 32 bytes id, le64 address, le64 length */
 } hs_wal_record;
 
+hs_wal_blob hs_wal_record_blob(const hs_wal_record *record, size_t index);
+
 typedef struct hs_wal {
     int fd; /* owned by container.c */
     const char *path;

@@ -8,6 +8,8 @@
 #include "support/child.h"
 #include "support/container.h"
 #include "support/fixture.h"
+#include "support/power.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -22,7 +24,7 @@ static uint8_t *data, *read_back;
 static hs_source source; /* data */
 
 static hs_container *
-open_container(unsigned flags)
+open_at(const char *path, unsigned flags)
 {
     h5store_options options;
     hs_container *opened;
@@ -31,8 +33,14 @@ open_container(unsigned flags)
     h5store_options_init(&options);
     options.flags = flags;
     options.timeout = 5;
-    BOX_OK(hs_container_open(box_path(), &options, &opened, &unclean, &box_err));
+    BOX_OK(hs_container_open(path, &options, &opened, &unclean, &box_err));
     return opened;
+}
+
+static hs_container *
+open_container(unsigned flags)
+{
+    return open_at(box_path(), flags);
 }
 
 static void
@@ -356,13 +364,12 @@ START_TEST(thousands_of_extents_are_reclaimed)
 }
 END_TEST
 
-/* A page that was applied, and whose place holds an array by now, is not applied again by one who
- * finds it in the log. */
-START_TEST(applied_page_is_no_danger_to_an_array)
+/* Leave in the log a page whose place was freed after it was applied, and is reserved now. */
+static hs_extent
+reserve_place_of_a_page(void)
 {
-    hs_extent place, again;
-    hs_container *other;
     uint8_t page[HS_PAGE_SIZE] = {1};
+    hs_extent place, again;
     bool reused;
 
     BOX_OK(hs_container_write_begin(c, NULL, &box_err));
@@ -378,12 +385,47 @@ START_TEST(applied_page_is_no_danger_to_an_array)
     again = reserve(c, SIZE);
     ck_assert_uint_eq(again.address, place.address);
     BOX_OK(hs_extent_write(c, again, &source, NULL, false, &box_err));
-    other = open_container(0);
+    return again;
+}
+
+/* A page that was applied, and whose place holds an array by now, is not applied again by one who
+ * finds it in the log. */
+START_TEST(applied_page_is_no_danger_to_an_array)
+{
+    hs_extent again = reserve_place_of_a_page();
+    hs_container *other = open_container(0);
+
     BOX_OK(hs_container_checkpoint(other, false, &box_err));
     BOX_OK(hs_container_close(other, &box_err));
     BOX_OK(hs_extent_read(c, again, read_back, SIZE, NULL, false, false, &box_err));
     ck_assert_mem_eq(read_back, data, SIZE);
     hs_extent_abandon(c, again);
+}
+END_TEST
+
+/* Nor after a power cut, when it is not sure that anything was applied. */
+START_TEST(page_of_before_a_power_cut_is_no_danger_to_an_array)
+{
+    hs_extent again = reserve_place_of_a_page();
+    h5store_array array = {
+        .dtype = "'|u1'", .rank = 1, .shape = {SIZE}, .nbytes = SIZE, .data = data};
+    hs_wal_blob logged = {.extent = again};
+    const char *path = fixture_path("cut.h5"), *log_path = fixture_path("cut.h5-wal");
+    int fd;
+
+    BOX_OK(h5store_hash(&array, 1, &logged.id, &box_err));
+    BOX_OK(hs_container_write_begin(c, NULL, &box_err));
+    ck_assert(hs_space_tighten(hs_container_space(c), again));
+    BOX_OK(hs_container_commit(c, &logged, 1, &box_err));
+    box_copy(box_path(), path);
+    box_copy(box_log_path(), log_path);
+    power_change_boot_id(log_path);
+    BOX_OK(hs_container_close(open_at(path, 0), &box_err));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(pread(fd, read_back, SIZE, (off_t)again.address), SIZE);
+    close(fd);
+    ck_assert_mem_eq(read_back, data, SIZE);
+    hs_container_unpin(c, again);
 }
 END_TEST
 
@@ -461,6 +503,7 @@ extent_suite(void)
     tcase_add_test(reclaim, removal_that_is_not_applied_is_left_alone);
     tcase_add_test(reclaim, thousands_of_extents_are_reclaimed);
     tcase_add_test(reclaim, applied_page_is_no_danger_to_an_array);
+    tcase_add_test(reclaim, page_of_before_a_power_cut_is_no_danger_to_an_array);
     tcase_add_test(reclaim, what_it_is_too_late_for_is_left_to_the_next);
     tcase_add_test(reclaim, reservation_of_a_killed_process_is_reclaimed);
     suite_add_tcase(suite, bytes);

@@ -71,7 +71,7 @@ START_TEST(overlay_agrees_with_a_plain_table)
         unsigned version;
         uint64_t sequence;
     } model[PAGES] = {{0, 0}};
-    uint64_t state = 1, sets = 0, drops = 0, merges = 0, clears = 0;
+    uint64_t state = 1, sets = 0, drops = 0, merges = 0, clears = 0, ranges = 0;
 
     for (unsigned step = 1; step <= 8000; step++) {
         uint64_t draw = fixture_random(&state) % 1000;
@@ -91,6 +91,14 @@ START_TEST(overlay_agrees_with_a_plain_table)
                 if (model[i].sequence <= sequence)
                     model[i].version = 0;
             drops++;
+        } else if (draw < 990) {
+            uint64_t first = number_of(index), end = first + fixture_random(&state) % 500;
+
+            ck_assert_int_eq(hs_overlay_drop_range(&overlay, first, end, NULL), H5STORE_OK);
+            for (unsigned i = 0; i < PAGES; i++)
+                if (number_of(i) >= first && number_of(i) < end)
+                    model[i].version = 0;
+            ranges++;
         } else if (draw < 998) {
             unsigned from = index, count = 1 + (unsigned)(fixture_random(&state) % 64);
 
@@ -122,6 +130,7 @@ START_TEST(overlay_agrees_with_a_plain_table)
     }
     ck_assert_uint_gt(sets, 7000);
     ck_assert_uint_gt(drops, 30);
+    ck_assert_uint_gt(ranges, 30);
     ck_assert_uint_gt(merges, 50);
     ck_assert_uint_gt(clears, 5);
     hs_overlay_release(&overlay);

@@ -9,6 +9,7 @@
 #include "support/child.h"
 #include "support/container.h"
 #include "support/fixture.h"
+#include "support/power.h"
 #include <fcntl.h>
 #include <hdf5.h>
 #include <signal.h>
@@ -220,28 +221,6 @@ END_TEST
 
 /* ---- a machine that went down ------------------------------------------------------------- */
 
-/* The log as another run of the machine would have left it. */
-static void
-change_boot_id(void)
-{
-    int fd = open(box_log_path(), O_RDWR | O_CLOEXEC);
-    uint8_t copy[256];
-    unsigned changed = 0;
-
-    ck_assert_int_ge(fd, 0);
-    for (int i = 0; i < 2; i++) {
-        ck_assert_int_eq(pread(fd, copy, sizeof copy, i * 512), sizeof copy);
-        if (hs_get_le64(copy + 248) != hs_sum64(copy, 248))
-            continue;
-        copy[32] ^= 0xff;
-        hs_put_le64(copy + 248, hs_sum64(copy, 248));
-        ck_assert_int_eq(pwrite(fd, copy, sizeof copy, i * 512), sizeof copy);
-        changed++;
-    }
-    close(fd);
-    ck_assert_uint_ge(changed, 1);
-}
-
 /* Arrays 1, 2 and 3 in items, 2 in two of them, 4 kept; then killed with all in the log. */
 static int
 put_four(child *parent, void *context)
@@ -286,7 +265,7 @@ START_TEST(torn_arrays_are_dropped_with_their_items)
             box_flip(box_path(), box_offset(store, &ids[i - 1]) + 7777);
     }
     box_close(store);
-    change_boot_id();
+    power_change_boot_id(box_log_path());
     store = box_open(0);
     ck_assert_int_eq(strstr(h5store_notice(store), "had not reached the disk") != NULL, _i != 0);
     for (unsigned i = 1; i <= 4; i++) {
@@ -333,7 +312,7 @@ START_TEST(file_that_lost_what_was_applied_is_mended)
     box_close(store);
     box_copy(fixture_path("before"), box_path());
     box_copy(fixture_path("log"), box_log_path());
-    change_boot_id();
+    power_change_boot_id(box_log_path());
     store = box_open(0);
     box_expect_put(store, &id, 300, 2);
     box_expect_verified(store);
