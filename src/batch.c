@@ -615,6 +615,6 @@ hs_batch_abort(hs_batch *batch)
                               batch->puts[i]->extent.length > 0);
     batch_unpin(batch);
     if (written)
-        (void)hs_extent_reclaim_until(batch->container, hs_os_now() + HS_EXTENT_PATIENCE, NULL);
+        hs_extent_reclaim_briefly(batch->container);
     batch_free(batch);
 }

@@ -346,7 +346,7 @@ blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *pa
     HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_plist) hid_t creation = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_group) hid_t fan = hs_blob_fan(c, parts->id);
-    hid_t links, group_list;
+    hid_t links;
     const hs_layout *layout = parts->layout;
     bool placed = layout->kind == HS_LAYOUT_CHUNKED && parts->packed == NULL;
     int rc = blob_type(parts->array, &type, err);
@@ -354,7 +354,7 @@ blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *pa
     if (rc == H5STORE_OK)
         rc = blob_creation_list(parts, &creation, err);
     if (rc == H5STORE_OK)
-        rc = hs_container_lists(c, &links, &group_list, err);
+        rc = hs_container_link_list(c, &links, err);
     if (rc < 0)
         return rc;
     space = layout->rank == 0 ? H5Screate(H5S_SCALAR)

@@ -71,7 +71,8 @@ void hs_container_removes_groups(hs_container *container);
 
 /* In a write scope with HDF5: lists for links (with the groups on the way) and groups that are made
  * in it.  They are the container's. */
-int hs_container_lists(hs_container *container, hid_t *links, hid_t *group, h5store_err *err);
+int hs_container_link_list(hs_container *container, hid_t *list, h5store_err *err);
+int hs_container_group_list(hs_container *container, hid_t *list, h5store_err *err);
 void hs_container_read_end(hs_container *container);
 
 /*

@@ -47,18 +47,23 @@ hs_container_removes_groups(hs_container *c)
 }
 
 int
-hs_container_lists(hs_container *c, hid_t *links, hid_t *group, h5store_err *err)
+hs_container_link_list(hs_container *c, hid_t *list, h5store_err *err)
 {
     int rc = H5STORE_OK;
 
     assert(c->scope == SCOPE_WRITE && c->scope_hdf5);
     if (c->link_list < 0)
         rc = hs_h5_link_list(&c->link_list, err);
-    if (rc == H5STORE_OK && c->group_list < 0)
-        c->group_list = H5Pcreate(H5P_GROUP_CREATE);
-    if (rc == H5STORE_OK && c->group_list < 0)
-        rc = hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a group");
-    *links = c->link_list;
-    *group = c->group_list;
+    *list = c->link_list;
     return rc;
+}
+
+int
+hs_container_group_list(hs_container *c, hid_t *list, h5store_err *err)
+{
+    assert(c->scope == SCOPE_WRITE && c->scope_hdf5);
+    if (c->group_list < 0)
+        c->group_list = H5Pcreate(H5P_GROUP_CREATE);
+    *list = c->group_list;
+    return *list < 0 ? hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a group") : H5STORE_OK;
 }

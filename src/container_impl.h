@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the container module share: container.c (scopes and commits),
- * container_open.c (creation and recovery), checkpoint.c (applying), janitor.c (the
- * thread that does it when all is quiet).  Nobody else includes this.
+ * container_catch_up.c (what others did), container_find.c (objects by their paths),
+ * container_open.c (opening and recovery), container_create.c, container_pin.c,
+ * container_rebuild.c (a new tree of metadata), container_usage.c (times of use), checkpoint.c
+ * (applying), janitor.c (the thread that does it when all is quiet).  Nobody else includes this.
  */
 #ifndef HS_CONTAINER_IMPL_H
 #define HS_CONTAINER_IMPL_H

@@ -62,16 +62,14 @@ hs_extent_shorten(hs_container *c, hs_extent *extent, uint64_t length)
         return;
     hs_container_shorten_pin(c, *extent, length);
     extent->length = length;
-    /* The rest is a loose extent that nobody pins; if that fails, for a later reclaim. */
-    (void)hs_extent_reclaim_until(c, hs_os_now() + HS_EXTENT_PATIENCE, NULL);
+    hs_extent_reclaim_briefly(c); /* the rest is a loose extent that nobody pins */
 }
 
 void
 hs_extent_abandon(hs_container *c, hs_extent extent)
 {
     hs_container_unpin(c, extent);
-    /* If that fails the extent stays loose, for a later reclaim. */
-    (void)hs_extent_reclaim_until(c, hs_os_now() + HS_EXTENT_PATIENCE, NULL);
+    hs_extent_reclaim_briefly(c);
 }
 
 /* ---- writing ---------------------------------------------------------- */
@@ -478,6 +476,12 @@ hs_extent_reclaim_until(hs_container *c, uint64_t until, h5store_err *err)
         }
     } while (rc == H5STORE_OK && more && hs_os_now() < until);
     return rc;
+}
+
+void
+hs_extent_reclaim_briefly(hs_container *c)
+{
+    (void)hs_extent_reclaim_until(c, hs_os_now() + HS_EXTENT_PATIENCE, NULL);
 }
 
 int

@@ -55,5 +55,7 @@ int hs_extent_reclaim(hs_container *container, h5store_err *err);
  * a millisecond for it.  The janitor does the rest, or whoever closes. */
 #define HS_EXTENT_PATIENCE UINT64_C(250000000) /* nanoseconds, of who removes */
 int hs_extent_reclaim_until(hs_container *container, uint64_t until, h5store_err *err);
+/* For as long as a caller has patience.  If it fails, what is loose stays for a later reclaim. */
+void hs_extent_reclaim_briefly(hs_container *container);
 
 #endif

@@ -186,16 +186,16 @@ groups_bytes(const hs_dense_parts *parts, uint64_t address, size_t size, uint64_
 {
     const struct groups_look *look = parts->context;
     struct groups_part *part = groups_kept(look->groups, address, size, tag);
+    bool possible = address <= (uint64_t)INT64_MAX - size;
     int rc = H5STORE_OK;
 
     if (part == NULL) {
         part = groups_new_part(address, size, tag, err);
         if (part == NULL)
             return H5STORE_E_NOMEM;
-        if (address <= (uint64_t)INT64_MAX - size)
+        if (possible)
             rc = hs_pager_read(look->pager, address, part->bytes, size, err);
-        if (rc == H5STORE_OK &&
-            (address > (uint64_t)INT64_MAX - size || !is_sound(part->bytes, size, what)))
+        if (rc == H5STORE_OK && !(possible && is_sound(part->bytes, size, what)))
             rc = hs_fail(err, H5STORE_E_DAMAGED, 0,
                          "the metadata of container '%s' are damaged at byte %llu",
                          look->pager->path, (unsigned long long)address);

@@ -411,7 +411,9 @@ hs_item_create(hs_container *c, hid_t file, const h5store_item_spec *spec, const
                      "an output of %zu bytes is too large for an item; store it as an array",
                      spec->output_size);
     if (rc == H5STORE_OK)
-        rc = hs_container_lists(c, &links, &creation, err);
+        rc = hs_container_link_list(c, &links, err);
+    if (rc == H5STORE_OK)
+        rc = hs_container_group_list(c, &creation, err);
     if (rc == H5STORE_OK)
         rc = item_expect_size(creation, spec, err);
     if (rc < 0)
@@ -455,15 +457,15 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
                    h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
-    HS_CLEANUP(hs_h5_close_plist) hid_t links = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+    hid_t links;
     int rc = hs_item_path(collection, NULL, &path, err);
 
     if (rc < 0)
         return rc;
     rc = hs_item_open(file, collection, NULL, &group, err);
     if (rc == H5STORE_E_NOT_FOUND) {
-        rc = hs_h5_link_list(&links, err);
+        rc = hs_container_link_list(c, &links, err);
         if (rc < 0)
             return rc;
         group = H5Gcreate2(file, path, links, H5P_DEFAULT, H5P_DEFAULT);

@@ -145,48 +145,30 @@ hs_overlay_merge(hs_overlay *into, hs_overlay *from, uint64_t sequence)
     }
 }
 
-void
-hs_overlay_drop(hs_overlay *overlay, uint64_t sequence)
+/* Pages that go: brought by records up to a sequence, or (until > 0) with numbers of a range. */
+struct overlay_doomed {
+    uint64_t sequence;
+    uint64_t from, until;
+};
+
+static bool
+overlay_goes(const struct overlay_doomed *doomed, const hs_page *page)
 {
-    hs_overlay kept = {0};
-
-    /* Without memory for a new table all pages stay: they equal what the file holds. */
-    kept.slots = calloc(overlay->capacity, sizeof *kept.slots);
-    if (overlay->count == 0 || kept.slots == NULL) {
-        free(kept.slots);
-        return;
-    }
-    kept.capacity = overlay->capacity;
-    for (size_t i = 0; i < overlay->capacity; i++) {
-        hs_page *page = overlay->slots[i];
-
-        if (page == NULL)
-            continue;
-        if (page->sequence <= sequence) {
-            free(page);
-            continue;
-        }
-        kept.slots[overlay_index(&kept, page->number)] = page;
-        kept.count++;
-    }
-    free(overlay->slots);
-    *overlay = kept;
+    return doomed->until > 0 ? page->number >= doomed->from && page->number < doomed->until
+                             : page->sequence <= doomed->sequence;
 }
 
-int
-hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end, h5store_err *err)
+/* By a new table, since an entry that went would cut off those that were probed past it. */
+static int
+overlay_drop_all(hs_overlay *overlay, const struct overlay_doomed *doomed, h5store_err *err)
 {
-    hs_overlay kept = {0};
+    hs_overlay kept = {.capacity = overlay->capacity};
     bool any = false;
 
-    for (size_t i = 0; !any && i < overlay->capacity; i++) {
-        const hs_page *page = overlay->slots[i];
-
-        any = page != NULL && page->number >= first && page->number < end;
-    }
+    for (size_t i = 0; !any && i < overlay->capacity; i++)
+        any = overlay->slots[i] != NULL && overlay_goes(doomed, overlay->slots[i]);
     if (!any)
         return H5STORE_OK;
-    kept.capacity = overlay->capacity;
     kept.slots = calloc(kept.capacity, sizeof *kept.slots);
     if (kept.slots == NULL)
         return hs_fail_nomem(err, kept.capacity * sizeof *kept.slots, "the table of held pages");
@@ -195,7 +177,7 @@ hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end, h5store
 
         if (page == NULL)
             continue;
-        if (page->number >= first && page->number < end) {
+        if (overlay_goes(doomed, page)) {
             free(page);
             continue;
         }
@@ -205,6 +187,23 @@ hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end, h5store
     free(overlay->slots);
     *overlay = kept;
     return H5STORE_OK;
+}
+
+void
+hs_overlay_drop(hs_overlay *overlay, uint64_t sequence)
+{
+    struct overlay_doomed doomed = {.sequence = sequence};
+
+    /* Without memory for a new table all pages stay: they equal what the file holds. */
+    (void)overlay_drop_all(overlay, &doomed, NULL);
+}
+
+int
+hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end, h5store_err *err)
+{
+    struct overlay_doomed doomed = {.from = first, .until = end};
+
+    return first < end ? overlay_drop_all(overlay, &doomed, err) : H5STORE_OK;
 }
 
 static int

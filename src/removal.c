@@ -108,11 +108,16 @@ hs_removal_is_most(hs_removal *removal, hs_container *c, bool *most, h5store_err
 {
     uint64_t count, all;
     hid_t file;
-    int rc = hs_container_read_begin(c, &file, err);
+    int rc;
 
+    removal_sort(removal);
+    if (removal->collection_count == 0 && removal->item_count < REMOVAL_FEW) {
+        *most = false; /* as mostly, and without a look */
+        return H5STORE_OK;
+    }
+    rc = hs_container_read_begin(c, &file, err);
     if (rc < 0)
         return rc;
-    removal_sort(removal);
     count = removal->item_count;
     all = hs_container_space(c)->counters.items;
     for (size_t i = 0; rc == H5STORE_OK && all >= REMOVAL_FEW && i < removal->collection_count;

@@ -127,6 +127,20 @@ name_of(unsigned n, char name[64])
     snprintf(name, 64, "%08x-as-long-as-a-key-mostly-is", n * 2654435761u);
 }
 
+/* The same, with @p count links in it to the objects in turn. */
+static void
+make_large(unsigned count)
+{
+    char name[64];
+
+    make_file();
+    for (unsigned i = 0; i < count; i++) {
+        name_of(i, name);
+        change(name, i % TARGETS, true);
+    }
+    close_file();
+}
+
 /* Each name below @p count is found where HDF5 finds it, or is missing to both. */
 static unsigned
 compare(unsigned count)
@@ -158,14 +172,8 @@ static const unsigned sizes[] = {0, 1, 8, 9, 10, 40, 300, 2500, 20000};
 START_TEST(every_name_of_a_group)
 {
     unsigned count = sizes[_i];
-    char name[64];
 
-    make_file();
-    for (unsigned i = 0; i < count; i++) {
-        name_of(i, name);
-        change(name, i % TARGETS, true);
-    }
-    close_file();
+    make_large(count);
     ck_assert_uint_eq(compare(count + 300), count);
 }
 END_TEST
@@ -243,12 +251,7 @@ START_TEST(what_is_kept_is_used)
     uint64_t address, before;
     char name[64];
 
-    make_file();
-    for (unsigned i = 0; i < 500; i++) {
-        name_of(i, name);
-        change(name, i % TARGETS, true);
-    }
-    close_file();
+    make_large(500);
     name_of(77, name);
     ck_assert_int_eq(look(name, &before), H5STORE_OK);
     ck_assert_int_eq(ftruncate(pager.fd, 0), 0); /* it reads as zeros now */
@@ -331,12 +334,7 @@ START_TEST(nothing_wrong_is_found_in_a_broken_file)
     unsigned asked[3] = {0, count / 2, count + 1};
     char name[64];
 
-    make_file();
-    for (unsigned i = 0; i < count; i++) {
-        name_of(i, name);
-        change(name, i % TARGETS, true);
-    }
-    close_file();
+    make_large(count);
     for (unsigned k = 0; k < 2; k++) {
         name_of(asked[k], name);
         ck_assert_int_eq(look(name, &truth[k]), H5STORE_OK);

@@ -152,3 +152,8 @@ class Handle:
 def is_compressed(info: _h5store.BlobInfo) -> bool:
     """Has the disk less of an array than memory would?"""
     return info.offset == 0 and info.stored_bytes > 0
+
+
+def disk_bytes(info: _h5store.BlobInfo) -> int:
+    """Return the bytes of an array as the disk has them."""
+    return info.stored_bytes if is_compressed(info) else info.nbytes

@@ -462,7 +462,6 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         return os.path.join(self.location, *call_id)
 
 
-
 class _Telling:
     """Turn what goes wrong inside into a warning. (A generator would cost a hit some percent.)"""
 

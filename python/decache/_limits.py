@@ -293,10 +293,8 @@ class LinkCounter:
             left = self._left.pop(blob.id, blob.links) - 1
             if left > 0:
                 self._left[blob.id] = left
-            elif self._one_by_one and _arrays.is_compressed(blob):
-                freed += blob.stored_bytes
             else:
-                freed += blob.nbytes
+                freed += _arrays.disk_bytes(blob) if self._one_by_one else blob.nbytes
         return freed
 
     def _blobs(self, collection: str, key: str) -> Iterator[_h5store.BlobInfo]:

@@ -225,7 +225,7 @@ def remove_kept(
         except _h5store.NotFoundError:  # somebody else was faster
             continue
         removal.kept_arrays += 1
-        removal.array_bytes += info.stored_bytes if _arrays.is_compressed(info) else info.nbytes
+        removal.array_bytes += _arrays.disk_bytes(info)
         if progress is not None:
             progress(removal.kept_arrays)
     return removal
