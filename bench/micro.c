@@ -216,8 +216,8 @@ read_share(void *context)
     struct share *share = context;
 
     for (size_t done = 0; done < share->size;) {
-        ssize_t got =
-            pread(share->fd, share->data + done, share->size - done, share->offset + (off_t)done);
+        ssize_t got = pread(share->fd, share->data + done, share->size - done,
+                            share->offset + (off_t)done);
         if (got <= 0)
             die("pread");
         done += (size_t)got;

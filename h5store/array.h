@@ -53,15 +53,15 @@ typedef enum h5store_order {
  * to one piece in order C, but is never copied as a whole.
  */
 typedef struct h5store_array {
-    const char *dtype;                 /**< NumPy's description, UTF-8 */
-    h5store_order order;               /**< C for rank 0 and 1 */
-    int rank;                          /**< 0 to H5STORE_MAX_RANK */
-    uint64_t shape[H5STORE_MAX_RANK];  /**< first index first, whatever the order */
-    uint64_t nbytes;                   /**< length of data */
-    const void *data;                  /**< the first element; NULL in descriptions that
-                                            were read */
-    const int64_t *strides;            /**< NULL, or for each dimension the bytes from one
-                                            index to the next, also 0 or less; order C */
+    const char *dtype;                /**< NumPy's description, UTF-8 */
+    h5store_order order;              /**< C for rank 0 and 1 */
+    int rank;                         /**< 0 to H5STORE_MAX_RANK */
+    uint64_t shape[H5STORE_MAX_RANK]; /**< first index first, whatever the order */
+    uint64_t nbytes;                  /**< length of data */
+    const void *data;                 /**< the first element; NULL in descriptions that
+                                           were read */
+    const int64_t *strides;           /**< NULL, or for each dimension the bytes from one
+                                           index to the next, also 0 or less; order C */
 } h5store_array;
 
 /**

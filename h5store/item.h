@@ -60,8 +60,8 @@ H5STORE_API int h5store_batch_begin(h5store *store, h5store_batch **batch,
  * @retval others          As for h5store_put; the batch is still usable.
  * @since 0.2
  */
-H5STORE_API int h5store_batch_put(h5store_batch *batch, const h5store_array *array,
-                                  h5store_id *id, h5store_err *err) H5STORE_MUST_CHECK;
+H5STORE_API int h5store_batch_put(h5store_batch *batch, const h5store_array *array, h5store_id *id,
+                                  h5store_err *err) H5STORE_MUST_CHECK;
 
 /**
  * Compress arrays that are put into a batch from now on.
@@ -85,7 +85,7 @@ typedef struct h5store_item_spec {
     const char *key;        /**< zero-terminated */
     const void *output;     /**< may be NULL when output_size is 0 */
     size_t output_size;
-    const char *metadata;   /**< UTF-8, zero-terminated; NULL: "{}" */
+    const char *metadata;    /**< UTF-8, zero-terminated; NULL: "{}" */
     const h5store_id *links; /**< blobs of this batch or of the container, in order;
                                   the same one may occur more than once */
     size_t link_count;
@@ -133,16 +133,15 @@ H5STORE_API int h5store_batch_set_times(h5store_batch *batch, const char *collec
  * @retval as h5store_batch_set_item.  @since 0.2
  */
 H5STORE_API int h5store_batch_set_source(h5store_batch *batch, const char *collection,
-                                         const char *text,
-                                         h5store_err *err) H5STORE_MUST_CHECK;
+                                         const char *text, h5store_err *err) H5STORE_MUST_CHECK;
 
 /**
  * Remove an item (key given), a collection with all below it (key NULL), or
  * everything (both NULL).  What is not there is no error.
  * @retval as h5store_batch_set_item.  @since 0.2
  */
-H5STORE_API int h5store_batch_remove(h5store_batch *batch, const char *collection,
-                                     const char *key, h5store_err *err) H5STORE_MUST_CHECK;
+H5STORE_API int h5store_batch_remove(h5store_batch *batch, const char *collection, const char *key,
+                                     h5store_err *err) H5STORE_MUST_CHECK;
 
 /**
  * Make all of it so, in the order it was given, and end the batch.
@@ -218,9 +217,8 @@ H5STORE_API void h5store_item_close(h5store_item *item);
  * @param[out] metadata  Zero-terminated; release with free().
  * @retval as h5store_item_open.  @since 0.2
  */
-H5STORE_API int h5store_item_get_metadata(h5store *store, const char *collection,
-                                          const char *key, char **metadata,
-                                          h5store_err *err) H5STORE_MUST_CHECK;
+H5STORE_API int h5store_item_get_metadata(h5store *store, const char *collection, const char *key,
+                                          char **metadata, h5store_err *err) H5STORE_MUST_CHECK;
 
 /**
  * Read the source text of a collection.
@@ -235,16 +233,16 @@ H5STORE_API int h5store_get_source(h5store *store, const char *collection, char 
 
 /** What a walk over the items tells of one. */
 typedef struct h5store_item_info {
-    const char *collection;  /**< owned by the cursor */
-    const char *key;         /**< owned by the cursor; NULL: a collection itself */
-    uint64_t output_size;    /**< bytes of the output */
-    uint64_t metadata_size;  /**< bytes of the metadata */
-    uint64_t link_count;     /**< links to blobs */
-    uint64_t linked_bytes;   /**< bytes of the linked blobs */
-    uint64_t own_bytes;      /**< of these, bytes of blobs that nothing else links to */
-    uint64_t stored;         /**< when it was stored, in microseconds since the epoch; 0: not
-                                  known */
-    uint64_t used;           /**< when it was stored or last used (h5store_note); 0: unknown */
+    const char *collection; /**< owned by the cursor */
+    const char *key;        /**< owned by the cursor; NULL: a collection itself */
+    uint64_t output_size;   /**< bytes of the output */
+    uint64_t metadata_size; /**< bytes of the metadata */
+    uint64_t link_count;    /**< links to blobs */
+    uint64_t linked_bytes;  /**< bytes of the linked blobs */
+    uint64_t own_bytes;     /**< of these, bytes of blobs that nothing else links to */
+    uint64_t stored;        /**< when it was stored, in microseconds since the epoch; 0: not
+                                 known */
+    uint64_t used;          /**< when it was stored or last used (h5store_note); 0: unknown */
 } h5store_item_info;
 
 /** A walk over collections and items.  For one thread at a time. */

@@ -36,13 +36,13 @@ typedef enum h5store_durability {
 
 /** How a container is opened.  Fill with h5store_options_init first. */
 typedef struct h5store_options {
-    unsigned flags;                 /**< H5STORE_CREATE, H5STORE_READ_ONLY, or 0 */
-    h5store_durability durability;  /**< default H5STORE_DURABLE_PROCESS */
-    double timeout;                 /**< seconds to wait for a lock; default 30; >= 0 */
-    int threads;                    /**< most per call, for hashing and I/O; 0: as many as
-                                         CPUs that this process may run on, 8 at most, and no
-                                         more than the environment variable OMP_NUM_THREADS
-                                         says, both as they are when the store is opened */
+    unsigned flags;                /**< H5STORE_CREATE, H5STORE_READ_ONLY, or 0 */
+    h5store_durability durability; /**< default H5STORE_DURABLE_PROCESS */
+    double timeout;                /**< seconds to wait for a lock; default 30; >= 0 */
+    int threads;                   /**< most per call, for hashing and I/O; 0: as many as
+                                        CPUs that this process may run on, 8 at most, and no
+                                        more than the environment variable OMP_NUM_THREADS
+                                        says, both as they are when the store is opened */
 } h5store_options;
 
 /** Totals of a container, all exact at one commit. */

@@ -59,7 +59,7 @@ typedef struct h5store_miss {
     uint64_t time;        /**< microseconds since the epoch */
     char collection[112]; /**< the end of it, if it is longer */
     char key[72];
-    char text[112];       /**< why, as it was noted */
+    char text[112]; /**< why, as it was noted */
 } h5store_miss;
 
 /**

@@ -28,9 +28,9 @@ enum h5store_clause {
 /** One finding. */
 typedef struct h5store_finding {
     enum h5store_clause clause;
-    int is_error;        /**< 0: a remark */
-    const char *object;  /**< path of the object in the file; owned by the library */
-    const char *text;    /**< a sentence; owned by the library */
+    int is_error;       /**< 0: a remark */
+    const char *object; /**< path of the object in the file; owned by the library */
+    const char *text;   /**< a sentence; owned by the library */
 } h5store_finding;
 
 /**

@@ -53,7 +53,7 @@ typedef struct batch_op {
 
 struct hs_batch {
     hs_container *container;
-    int level; /* of compression; 0: none */
+    int level;     /* of compression; 0: none */
     hs_put **puts; /* pointers, since array.data may point inside */
     size_t put_count, put_room;
     batch_op *ops;
@@ -227,8 +227,8 @@ hs_batch_set_metadata(hs_batch *batch, const char *collection, const char *key,
 }
 
 int
-hs_batch_set_times(hs_batch *batch, const char *collection, const char *key,
-                   hs_usage_times times, h5store_err *err)
+hs_batch_set_times(hs_batch *batch, const char *collection, const char *key, hs_usage_times times,
+                   h5store_err *err)
 {
     batch_op *op;
     int rc = hs_item_check_names(collection, key, err);
@@ -332,8 +332,8 @@ commit_keep(hs_container *c, hid_t file, const char *id, bool keep, hs_id_list *
         return rc;
     if (!keep) {
         if (!has)
-            return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "blob %s is not kept in container '%s'",
-                           id, hs_container_path(c));
+            return hs_fail(err, H5STORE_E_NOT_FOUND, 0, "blob %s is not kept in container '%s'", id,
+                           hs_container_path(c));
         if (H5Ldelete(kept, id, H5P_DEFAULT) < 0)
             return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot discard blob %s", id);
         return hs_id_list_add(orphans, &name, err);
@@ -544,8 +544,7 @@ batch_give_space(hs_container *c)
     bool pays;
 
     if (hs_container_checkpoint(c, false, NULL) < 0 ||
-        hs_extent_reclaim_until(c, until, NULL) < 0 ||
-        hs_container_read_begin(c, NULL, NULL) < 0)
+        hs_extent_reclaim_until(c, until, NULL) < 0 || hs_container_read_begin(c, NULL, NULL) < 0)
         return;
     pays = hs_rebuild_pays(hs_container_space(c));
     hs_container_read_end(c);
@@ -556,8 +555,7 @@ batch_give_space(hs_container *c)
 
 /* Everything but the release of the batch.  *dropped: a blob went. */
 static int
-batch_commit(const hs_batch *batch, hs_wal_blob *log, bool removes, bool *dropped,
-             h5store_err *err)
+batch_commit(const hs_batch *batch, hs_wal_blob *log, bool removes, bool *dropped, h5store_err *err)
 {
     hs_container *c = batch->container;
     size_t logged;
@@ -611,8 +609,8 @@ hs_batch_abort(hs_batch *batch)
     bool written = false;
 
     for (size_t i = 0; i < batch->put_count; i++)
-        written = written || (batch->puts[i]->state == HS_PUT_WRITTEN &&
-                              batch->puts[i]->extent.length > 0);
+        written = written ||
+                  (batch->puts[i]->state == HS_PUT_WRITTEN && batch->puts[i]->extent.length > 0);
     batch_unpin(batch);
     if (written)
         hs_extent_reclaim_briefly(batch->container);

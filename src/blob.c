@@ -241,8 +241,7 @@ blob_parse(hs_pager *pager, const hs_ohdr *header, uint64_t eoa, hs_blob *blob, 
 }
 
 int
-hs_blob_parse(hs_pager *pager, const hs_ohdr *header, uint64_t eoa, hs_blob *blob,
-              h5store_err *err)
+hs_blob_parse(hs_pager *pager, const hs_ohdr *header, uint64_t eoa, hs_blob *blob, h5store_err *err)
 {
     int rc;
 
@@ -282,8 +281,8 @@ hs_blob_describe(hs_container *c, uint64_t address, hs_blob *blob, h5store_err *
 /* ---- making ----------------------------------------------------------- */
 
 static int
-blob_write_attributes(hid_t dataset, const h5store_id *id, const h5store_array *array,
-                      uint64_t sum, h5store_err *err)
+blob_write_attributes(hid_t dataset, const h5store_id *id, const h5store_array *array, uint64_t sum,
+                      h5store_err *err)
 {
     char text[H5STORE_ID_TEXT_SIZE];
     int rc;
@@ -339,8 +338,8 @@ blob_creation_list(const hs_blob_parts *parts, hid_t *list, h5store_err *err)
 
 /* Have HDF5 make the dataset where its bytes are. */
 static int
-blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *parts,
-          hid_t *dataset, h5store_err *err)
+blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *parts, hid_t *dataset,
+          h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_space) hid_t space = H5I_INVALID_HID;
@@ -363,9 +362,9 @@ blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *pa
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe the shape of blob '%s'", path);
     if (placed)
         hs_container_place(c, parts->extent, layout->extent);
-    *dataset = fan >= 0 ? H5Dcreate2(fan, hs_blob_name(path), type, space, links, creation,
-                                     H5P_DEFAULT)
-                        : H5Dcreate2(file, path, type, space, links, creation, H5P_DEFAULT);
+    *dataset = fan >= 0
+                   ? H5Dcreate2(fan, hs_blob_name(path), type, space, links, creation, H5P_DEFAULT)
+                   : H5Dcreate2(file, path, type, space, links, creation, H5P_DEFAULT);
     if (placed && !hs_container_placed(c) && *dataset >= 0)
         return hs_fail(err, H5STORE_E_HDF5, 0, "HDF5 placed blob '%s' elsewhere", path);
     if (*dataset < 0)

@@ -19,10 +19,10 @@
 typedef struct hs_blob {
     h5store_blob_info info; /* info.array.dtype points to dtype */
     char *dtype;
-    uint64_t sum;           /* the checksum, digest.h */
-    bool damaged;           /* a reader found other bytes than were put */
-    hs_extent extent;       /* length 0: the bytes are inline */
-    hs_packed packed;       /* how they lie there if they are packed */
+    uint64_t sum;     /* the checksum, digest.h */
+    bool damaged;     /* a reader found other bytes than were put */
+    hs_extent extent; /* length 0: the bytes are inline */
+    hs_packed packed; /* how they lie there if they are packed */
     uint8_t inline_bytes[HS_ARRAY_INLINE];
 } hs_blob;
 
@@ -60,8 +60,8 @@ typedef struct hs_blob_parts {
     const h5store_id *id;
     const h5store_array *array; /* for an inline layout with the bytes, which go into it */
     const hs_layout *layout;
-    const hs_packed *packed;    /* NULL, or how the bytes are packed: then layout is of that */
-    hs_extent extent;           /* has the bytes already; is loose, and becomes used */
+    const hs_packed *packed; /* NULL, or how the bytes are packed: then layout is of that */
+    hs_extent extent;        /* has the bytes already; is loose, and becomes used */
     uint64_t sum;
 } hs_blob_parts;
 

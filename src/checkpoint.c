@@ -219,7 +219,8 @@ checkpoint_second_step(hs_container *c, struct checkpoint_point *point, h5store_
         if (rc == H5STORE_OK && !granted)
             rc = hs_fail(err, H5STORE_E_BUSY, 0,
                          "another HDF5 program has container '%s' open, so that the newest "
-                         "results stay in the log for now; nothing is lost", c->path);
+                         "results stay in the log for now; nothing is lost",
+                         c->path);
         /* Another program may have written between catching up and the lock. */
         if (rc == H5STORE_OK)
             rc = container_catch_up(c, err);
@@ -247,7 +248,7 @@ checkpoint_last_step(hs_container *c, const struct checkpoint_point *point, h5st
         return rc;
     }
     if (point->epoch != c->seen_epoch || point->position <= c->wal.header.start)
-        rc = H5STORE_OK; /* somebody else was quicker */
+        rc = H5STORE_OK;                              /* somebody else was quicker */
     else if (point->sequence == c->wal.next_sequence) /* nothing came since, applied or not */
         rc = hs_wal_reset(&c->wal, err), c->seen_epoch = c->wal.header.epoch;
     else

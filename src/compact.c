@@ -59,8 +59,7 @@ compact_note(struct compact *job, const hs_blob *blob, h5store_err *err)
     rc = hs_grow(&job->blobs, job->count, &job->room, sizeof *job->blobs, "a compaction", err);
     if (rc < 0)
         return rc;
-    job->blobs[job->count++] =
-        (struct compact_move){.id = blob->info.id, .from = blob->extent};
+    job->blobs[job->count++] = (struct compact_move){.id = blob->info.id, .from = blob->extent};
     job->bytes += blob->extent.length;
     return H5STORE_OK;
 }
@@ -70,9 +69,9 @@ compact_by_place(const void *a, const void *b)
 {
     const struct compact_move *left = a, *right = b;
 
-    return left->from.address < right->from.address ? 1
-                                                    : left->from.address > right->from.address ? -1
-                                                                                               : 0;
+    return left->from.address < right->from.address   ? 1
+           : left->from.address > right->from.address ? -1
+                                                      : 0;
 }
 
 static int
@@ -348,8 +347,8 @@ compact_all(struct compact *job, h5store_err *err)
 }
 
 int
-hs_compact(hs_container *c, h5store_progress_fn progress, void *context,
-           h5store_compaction *result, h5store_err *err)
+hs_compact(hs_container *c, h5store_progress_fn progress, void *context, h5store_compaction *result,
+           h5store_err *err)
 {
     struct compact job = {.container = c, .progress = progress, .context = context};
     h5store_compaction done = {0};

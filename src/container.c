@@ -56,7 +56,8 @@ hs_container_check_process(const hs_container *c, h5store_err *err)
         return H5STORE_OK;
     return hs_fail(err, H5STORE_E_FORKED, 0,
                    "container '%s' was opened before a fork, by process %ld; open it again in "
-                   "this process", c->path, (long)c->pid);
+                   "this process",
+                   c->path, (long)c->pid);
 }
 
 int
@@ -76,7 +77,8 @@ container_enter(hs_container *c, h5store_err *err)
     if (pthread_mutex_clocklock(&c->mutex, CLOCK_MONOTONIC, &until) != 0)
         return hs_fail(err, H5STORE_E_BUSY, 0,
                        "another thread kept container '%s' busy for %.1f s; try again, or give "
-                       "a longer timeout", c->path, (double)c->timeout / 1e9);
+                       "a longer timeout",
+                       c->path, (double)c->timeout / 1e9);
     return H5STORE_OK;
 }
 
@@ -165,7 +167,8 @@ container_check_files(hs_container *c, h5store_err *err)
         return H5STORE_OK;
     return hs_fail(err, H5STORE_E_CHANGED, 0,
                    "container '%s' or its log was deleted or replaced while it was open; open it "
-                   "again", c->path);
+                   "again",
+                   c->path);
 }
 
 /* ---- the HDF5 handle -------------------------------------------------- */
@@ -354,7 +357,8 @@ container_check_writable(const hs_container *c, h5store_err *err)
     if (c->poisoned)
         return hs_fail(err, H5STORE_E_POISONED, 0,
                        "an earlier sync of container '%s' failed, so that nothing more can be "
-                       "promised; close it and open it again", c->path);
+                       "promised; close it and open it again",
+                       c->path);
     return H5STORE_OK;
 }
 
@@ -370,7 +374,8 @@ container_adopt(hs_container *c, h5store_err *err)
     if (hs_superblock_is_marked(bytes))
         return hs_fail(err, H5STORE_E_CHANGED, 0,
                        "container '%s' is open for writing in another program, or one was killed "
-                       "while it wrote; end it, or clear the mark with 'h5clear -s'", c->path);
+                       "while it wrote; end it, or clear the mark with 'h5clear -s'",
+                       c->path);
     c->wal.header.superblock_sum = hs_sum64(bytes, sizeof bytes);
     rc = hs_wal_write_header(&c->wal, err);
     if (rc == H5STORE_OK)
@@ -440,8 +445,7 @@ hs_container_abort(hs_container *c)
 }
 
 int
-hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count,
-                    h5store_err *err)
+hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count, h5store_err *err)
 {
     unsigned flags = c->scope_hdf5 ? HS_RECORD_METADATA : 0;
     uint64_t sequence = c->wal.next_sequence;

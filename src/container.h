@@ -121,8 +121,8 @@ void hs_container_place(hs_container *container, hs_extent extent, uint64_t size
 bool hs_container_placed(hs_container *container);
 
 /* An HDF5 call inside a scope failed: the cause is ours if a callback noted one. */
-int hs_container_hdf5_fail(hs_container *container, h5store_err *err,
-                           enum h5store_code otherwise, const char *format, ...) HS_PRINTF(4, 5);
+int hs_container_hdf5_fail(hs_container *container, h5store_err *err, enum h5store_code otherwise,
+                           const char *format, ...) HS_PRINTF(4, 5);
 
 /*
  * At the end of a scope, with what was made of it: when a callback noted a failure (a read that
@@ -166,8 +166,7 @@ int hs_container_sync_data(hs_container *container, h5store_err *err);
  * A write scope that makes the metadata anew (container_rebuild.c): two trees, the old one to be
  * read and the fresh one to be filled.  @p used: the extents of all arrays of the fresh one.
  */
-int hs_container_rebuild_begin(hs_container *container, hid_t *old, hid_t *fresh,
-                               h5store_err *err);
+int hs_container_rebuild_begin(hs_container *container, hid_t *old, hid_t *fresh, h5store_err *err);
 int hs_container_rebuild_tables(hs_container *container, h5store_err *err); /* move them, too */
 int hs_container_rebuild_commit(hs_container *container, const hs_extent *used, size_t count,
                                 h5store_err *err);

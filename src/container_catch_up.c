@@ -35,8 +35,8 @@ container_drop_old_pages(hs_container *c, const hs_wal_record *record, h5store_e
         hs_extent place = hs_wal_record_blob(record, i).extent;
         uint64_t first = place.address / HS_PAGE_SIZE;
 
-        rc = hs_overlay_drop_range(&c->pager.committed, first,
-                                   first + place.length / HS_PAGE_SIZE, err);
+        rc = hs_overlay_drop_range(&c->pager.committed, first, first + place.length / HS_PAGE_SIZE,
+                                   err);
     }
     return rc;
 }
@@ -61,8 +61,8 @@ container_read_records(hs_container *c, h5store_err *err)
             hs_groups_changed(c->groups, hs_get_le64(entry));
             if (applied)
                 continue;
-            rc = hs_overlay_set(&c->pager.committed, hs_get_le64(entry), record.sequence,
-                                entry + 8, err);
+            rc = hs_overlay_set(&c->pager.committed, hs_get_le64(entry), record.sequence, entry + 8,
+                                err);
             if (rc < 0)
                 return rc;
         }
@@ -128,7 +128,8 @@ container_check_superblock(hs_container *c, h5store_err *err)
     if (hs_superblock_inspect(bytes) != HS_SUPERBLOCK_GOOD)
         return hs_fail(err, H5STORE_E_DAMAGED, 0,
                        "the superblock of container '%s' is damaged; restore the file or set it "
-                       "aside", c->path);
+                       "aside",
+                       c->path);
     c->foreign = true;
     c->foreign_eoa = container_foreign_eoa(bytes);
     return H5STORE_OK;

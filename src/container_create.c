@@ -66,8 +66,7 @@ container_create_tree(hs_container *c, hid_t *file, h5store_err *err)
     if (rc == H5STORE_OK)
         rc = hs_h5_write_text(*file, "container_id", id, err);
     for (size_t i = 0; rc == H5STORE_OK && i < sizeof container_groups / sizeof(char *); i++) {
-        hid_t group = H5Gcreate2(*file, container_groups[i], H5P_DEFAULT, H5P_DEFAULT,
-                                 H5P_DEFAULT);
+        hid_t group = H5Gcreate2(*file, container_groups[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
 
         if (group < 0)
             rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create group '%s'",
@@ -88,8 +87,7 @@ container_fill(hs_container *c, h5store_err *err)
 
     /* Closing flushes into the pending pages, of which the file is made. */
     c->host.closing = true;
-    if (file >= 0 && (H5Fclose(file) < 0 || c->host.failure.code != H5STORE_OK) &&
-        rc == H5STORE_OK)
+    if (file >= 0 && (H5Fclose(file) < 0 || c->host.failure.code != H5STORE_OK) && rc == H5STORE_OK)
         rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot complete container '%s'",
                                     c->path);
     c->host.closing = false;
@@ -106,8 +104,8 @@ container_write_pages(hs_container *c, int fd, const char *name, h5store_err *er
     if (rc == H5STORE_OK)
         rc = hs_os_reserve(fd, name, 0, c->space.eoa, err);
     for (size_t i = 0; rc == H5STORE_OK && i < c->pager.pending.count; i++)
-        rc = hs_os_pwrite(fd, name, pages[i]->bytes, HS_PAGE_SIZE,
-                          pages[i]->number * HS_PAGE_SIZE, err);
+        rc = hs_os_pwrite(fd, name, pages[i]->bytes, HS_PAGE_SIZE, pages[i]->number * HS_PAGE_SIZE,
+                          err);
     if (rc == H5STORE_OK)
         rc = hs_os_truncate(fd, name, c->space.eoa, err);
     if (rc < 0)

@@ -42,7 +42,7 @@ typedef struct container_note_list {
 } container_note_list;
 
 typedef struct container_notes {
-    pthread_mutex_t mutex; /* innermost: nothing is waited for while it is held */
+    pthread_mutex_t mutex;        /* innermost: nothing is waited for while it is held */
     container_note_list lists[2]; /* one is noted into, a commit writes the other */
     unsigned current;
 } container_notes;
@@ -69,20 +69,20 @@ struct hs_container {
     hs_space space;
     hs_vfd_host host;
     uint64_t seen_epoch, seen_applied;
-    hid_t file;         /* H5I_INVALID_HID: not open */
-    hid_t link_list, group_list; /* H5I_INVALID_HID, or property lists that live as long */
-    hs_vfd_host old_host; /* of the tree that a rebuild replaces, */
-    hid_t old_file;       /* and that tree; open during a rebuild only */
+    hid_t file;                      /* H5I_INVALID_HID: not open */
+    hid_t link_list, group_list;     /* H5I_INVALID_HID, or property lists that live as long */
+    hs_vfd_host old_host;            /* of the tree that a rebuild replaces, */
+    hid_t old_file;                  /* and that tree; open during a rebuild only */
     atomic_uint_fast64_t generation; /* changes with the HDF5 metadata that this process knows */
-    bool handle_stale;  /* another process committed metadata since it was opened */
-    uint64_t foreign_eoa; /* to where another program has allocated space; 0: none has */
-    bool foreign;       /* another program wrote to the file; to be adopted */
+    bool handle_stale;               /* another process committed metadata since it was opened */
+    uint64_t foreign_eoa;            /* to where another program has allocated space; 0: none has */
+    bool foreign;                    /* another program wrote to the file; to be adopted */
     atomic_bool poisoned;
     atomic_bool log_is_named; /* the log's name is on the disk for sure */
     container_scope scope;
-    bool scope_hdf5;    /* the scope holds the library mutex */
-    bool gives_space;   /* the scope may use what the log keeps for removals */
-    bool groups_go;     /* it may remove groups */
+    bool scope_hdf5;  /* the scope holds the library mutex */
+    bool gives_space; /* the scope may use what the log keeps for removals */
+    bool groups_go;   /* it may remove groups */
     char notices[2][H5STORE_MESSAGE_SIZE];
     _Atomic(const char *) notice; /* NULL, or one of these */
     atomic_bool no_holes;         /* the file system has none, and the notice says so */
@@ -116,8 +116,8 @@ void container_notes_destroy(hs_container *c);
 int container_merge_notes(hs_container *c, h5store_err *err); /* in a write scope */
 
 /* janitor.c */
-void container_janitor_note(hs_container *c);       /* a commit happened; mutex held */
-void container_janitor_stop(hs_container *c);       /* without the mutex */
+void container_janitor_note(hs_container *c); /* a commit happened; mutex held */
+void container_janitor_stop(hs_container *c); /* without the mutex */
 int container_janitor_init(hs_container *c, h5store_err *err);
 void container_janitor_destroy(hs_container *c);
 

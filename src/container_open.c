@@ -105,7 +105,8 @@ container_freeze(hs_container *c, uint64_t deadline, bool *frozen, h5store_err *
     if (hs_os_now() >= deadline)
         return hs_fail(err, H5STORE_E_BUSY, 0,
                        "another program is writing to container '%s'; try again, or allow a "
-                       "longer timeout", c->path);
+                       "longer timeout",
+                       c->path);
     hs_os_sleep(1000000);
     return H5STORE_OK;
 }
@@ -173,12 +174,14 @@ container_start_log(hs_container *c, h5store_err *err)
     if (hs_superblock_inspect(bytes) != HS_SUPERBLOCK_GOOD)
         return hs_fail(err, H5STORE_E_DAMAGED, 0,
                        "the superblock of container '%s' is damaged, and there is no log to mend "
-                       "it; restore the file or set it aside", c->path);
+                       "it; restore the file or set it aside",
+                       c->path);
     if (hs_superblock_is_marked(bytes))
         return hs_fail(err, H5STORE_E_CHANGED, 0,
                        "container '%s' is open for writing in another program, or a program was "
                        "killed while it wrote and the log is gone; end that program, or clear "
-                       "the mark with 'h5clear -s'", c->path);
+                       "the mark with 'h5clear -s'",
+                       c->path);
     return hs_wal_write_header(&c->wal, err);
 }
 
@@ -215,9 +218,10 @@ container_check_log(hs_container *c, bool *unclean, h5store_err *err)
         rc = hs_os_fstat(c->log_fd, c->log_path, &status, err);
         if (rc < 0)
             return rc;
-        hs_container_add_notice(c, "the log '%s' belonged to another container that was at this "
-                                "place; its %lld bytes were dropped", c->log_path,
-                                (long long)status.st_size);
+        hs_container_add_notice(c,
+                                "the log '%s' belonged to another container that was at this "
+                                "place; its %lld bytes were dropped",
+                                c->log_path, (long long)status.st_size);
         present = false;
     }
     if (!present)
@@ -325,7 +329,8 @@ hs_container_note_no_holes(hs_container *c)
     if (!atomic_exchange(&c->no_holes, true))
         hs_container_add_notice(c,
                                 "the file system of '%s' cannot punch holes into files: what is "
-                                "removed makes room for what comes, but du does not fall", c->path);
+                                "removed makes room for what comes, but du does not fall",
+                                c->path);
 }
 
 /* ---- opening ---------------------------------------------------------- */
@@ -349,7 +354,8 @@ container_check_length(hs_container *c, h5store_err *err)
         return rc;
     return hs_fail(err, H5STORE_E_DAMAGED, 0,
                    "container '%s' is cut short: it has %lld of %llu bytes; restore the file or "
-                   "set it aside", c->path, (long long)status.st_size,
+                   "set it aside",
+                   c->path, (long long)status.st_size,
                    (unsigned long long)hs_superblock_eoa(bytes));
 }
 

@@ -110,8 +110,8 @@ hs_container_is_power_safe(const hs_container *c)
 }
 
 int
-hs_container_sizes(hs_container *c, uint64_t *file_size, uint64_t *disk_bytes,
-                   uint64_t *log_bytes, h5store_err *err)
+hs_container_sizes(hs_container *c, uint64_t *file_size, uint64_t *disk_bytes, uint64_t *log_bytes,
+                   h5store_err *err)
 {
     struct stat file = {0}, log = {0};
     int rc = hs_os_fstat(c->fd, c->path, &file, err);

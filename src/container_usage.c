@@ -37,9 +37,8 @@ notes_add_use(container_note_list *list, uint64_t hash, uint64_t now)
         list->uses[list->use_count - 1].time = now; /* the same one in a loop */
         return;
     }
-    if (list->use_count == NOTES_MOST ||
-        hs_grow(&list->uses, list->use_count, &list->use_room, sizeof *list->uses, "notes",
-                NULL) < 0)
+    if (list->use_count == NOTES_MOST || hs_grow(&list->uses, list->use_count, &list->use_room,
+                                                 sizeof *list->uses, "notes", NULL) < 0)
         return;
     list->uses[list->use_count++] = (container_use){hash, now};
 }
@@ -204,8 +203,7 @@ hs_container_usage_remove(hs_container *c, const char *collection, const char *k
     hs_usage *usage;
     int rc = hs_container_usage(c, &usage, err);
 
-    return rc < 0 ? rc
-                  : hs_usage_remove(&c->pager, usage, hs_usage_hash(collection, key), err);
+    return rc < 0 ? rc : hs_usage_remove(&c->pager, usage, hs_usage_hash(collection, key), err);
 }
 
 int
@@ -234,8 +232,7 @@ container_merge_notes(hs_container *c, h5store_err *err)
     if (notes_are_empty(c) && !c->usage_changed)
         return H5STORE_OK;
     /* A commit that changes nothing stays one: the notes wait. */
-    if (c->scope_hdf5 && !c->usage_changed && c->pager.pending.count == 0 &&
-        !c->space.header_dirty)
+    if (c->scope_hdf5 && !c->usage_changed && c->pager.pending.count == 0 && !c->space.header_dirty)
         return H5STORE_OK;
     rc = hs_container_usage(c, &usage, err);
     if (rc < 0)

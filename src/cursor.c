@@ -66,8 +66,10 @@ blob_walk_step(hs_blob_walk *walk, hid_t file, h5store_err *err)
         name = walk->names.names[walk->next++];
         rc = h5store_id_parse(name, &id, NULL);
         if (rc < 0)
-            return hs_fail(err, H5STORE_E_DAMAGED, 0, "'/blobs' has a member '%s' that is no name "
-                           "of a blob", name);
+            return hs_fail(err, H5STORE_E_DAMAGED, 0,
+                           "'/blobs' has a member '%s' that is no name "
+                           "of a blob",
+                           name);
         if (hs_blob_find(file, &id, &address, NULL) < 0)
             continue; /* removed meanwhile */
         rc = hs_blob_describe(walk->container, address, &walk->blob, err);
@@ -122,7 +124,7 @@ typedef struct walk_frame {
 typedef struct walk_entry {
     char *collection, *key; /* both NULL: of a damaged name */
     h5store_item_info info;
-    int rc;                 /* OK or DAMAGED */
+    int rc; /* OK or DAMAGED */
 } walk_entry;
 
 struct hs_item_walk {
@@ -184,8 +186,8 @@ walk_push(hs_item_walk *walk, char *collection, char *path, bool fan, h5store_er
         free(path);
         return rc;
     }
-    walk->frames[walk->depth++] =
-        (walk_frame){.collection = collection, .path = path, .fan = fan, .next = SIZE_MAX};
+    walk->frames[walk->depth++] = (walk_frame){
+        .collection = collection, .path = path, .fan = fan, .next = SIZE_MAX};
     return H5STORE_OK;
 }
 
@@ -275,8 +277,8 @@ walk_date(hs_container *c, h5store_item_info *info, h5store_err *err)
     int rc = hs_container_usage(c, &usage, err);
 
     if (rc == H5STORE_OK)
-        rc = hs_usage_find(hs_container_pager(c), usage,
-                           hs_usage_hash(info->collection, info->key), &times, err);
+        rc = hs_usage_find(hs_container_pager(c), usage, hs_usage_hash(info->collection, info->key),
+                           &times, err);
     if (rc == H5STORE_OK) {
         info->stored = times.stored;
         info->used = times.used;

@@ -14,7 +14,7 @@ typedef struct hs_blob_walk {
     unsigned fan;   /* of 256, the next group to list */
     hs_names names; /* of the group at hand */
     size_t next;
-    hs_blob blob;   /* the last one told */
+    hs_blob blob; /* the last one told */
 } hs_blob_walk;
 
 /* H5STORE_OK: walk->blob; DONE; DAMAGED: walk->blob.info.id alone is set, and the next call

@@ -222,8 +222,8 @@ hs_inflate(hs_deflater *deflater, const void *packed, size_t length, size_t item
     void *inflated = item > 1 ? deflater->shuffled : bytes;
 
     assert(deflater->decompressor != NULL && size <= deflater->size);
-    if (libdeflate_zlib_decompress(deflater->decompressor, packed, length, inflated, size,
-                                   NULL) != LIBDEFLATE_SUCCESS)
+    if (libdeflate_zlib_decompress(deflater->decompressor, packed, length, inflated, size, NULL) !=
+        LIBDEFLATE_SUCCESS)
         return false;
     if (item > 1)
         hs_unshuffle(deflater->shuffled, size, item, bytes);

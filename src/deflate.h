@@ -31,11 +31,11 @@ void hs_deflater_freep(hs_deflater **deflater);
  * Shuffle (unless items have one byte) and deflate @p size bytes into at most @p room.
  * Returns the length, or 0: they do not fit.
  */
-size_t hs_deflate(hs_deflater *deflater, const void *bytes, size_t size, size_t item,
-                  void *packed, size_t room);
+size_t hs_deflate(hs_deflater *deflater, const void *bytes, size_t size, size_t item, void *packed,
+                  size_t room);
 
 /* Back to exactly @p size bytes.  False when that is not what the packed bytes give. */
-bool hs_inflate(hs_deflater *deflater, const void *packed, size_t length, size_t item,
-                void *bytes, size_t size);
+bool hs_inflate(hs_deflater *deflater, const void *packed, size_t length, size_t item, void *bytes,
+                size_t size);
 
 #endif

@@ -78,8 +78,8 @@ dense_node(struct dense_job *job, const struct dense_tree *tree, uint64_t addres
     rc = dense_read(job, address, node, tree->node_size, &got);
     if (rc < 0)
         return rc;
-    if (!got || !dense_node_is_sound(tree, node, depth, count) ||
-        job->count + count > tree->most || (count == 0 && depth < tree->depth)) {
+    if (!got || !dense_node_is_sound(tree, node, depth, count) || job->count + count > tree->most ||
+        (count == 0 && depth < tree->depth)) {
         *whole = false;
         return H5STORE_OK;
     }

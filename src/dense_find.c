@@ -25,7 +25,8 @@ find_damaged(const struct find_job *job, uint64_t address)
 {
     return hs_fail(job->err, H5STORE_E_DAMAGED, 0,
                    "the list of a large group is damaged at byte %llu; `h5store verify` tells what "
-                   "is affected", (unsigned long long)address);
+                   "is affected",
+                   (unsigned long long)address);
 }
 
 /* ---- the heap --------------------------------------------------------- */
@@ -118,9 +119,8 @@ static int
 find_in_heap(struct find_job *job, const struct dense_record *record)
 {
     int rc = find_know_heap(job), depth = 0;
-    struct find_block block = {.address = job->heap.root,
-                               .size = job->heap.start,
-                               .rows = job->heap.rows};
+    struct find_block block = {
+        .address = job->heap.root, .size = job->heap.start, .rows = job->heap.rows};
     struct find_place place = {job->heap_address, 0};
     const uint8_t *bytes;
     hs_ohdr_link link;

@@ -105,8 +105,8 @@ void
 dense_child(const struct dense_tree *tree, const uint8_t *node, unsigned depth, uint64_t count,
             uint64_t index, uint64_t *address, uint64_t *records)
 {
-    const uint8_t *child =
-        node + DENSE_NODE_HEAD + count * DENSE_RECORD + index * shape_pointer(tree, depth);
+    const uint8_t *child = node + DENSE_NODE_HEAD + count * DENSE_RECORD +
+                           index * shape_pointer(tree, depth);
 
     *address = hs_get_le64(child);
     *records = shape_number(child + 8, tree->count_width);

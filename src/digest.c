@@ -92,8 +92,7 @@ digest_fail(h5store_err *err)
 }
 
 int
-hs_tree_piece(hs_tree *tree, uint64_t index, const void *data, bool sha, bool sum,
-              h5store_err *err)
+hs_tree_piece(hs_tree *tree, uint64_t index, const void *data, bool sha, bool sum, h5store_err *err)
 {
     size_t size;
 
@@ -101,8 +100,8 @@ hs_tree_piece(hs_tree *tree, uint64_t index, const void *data, bool sha, bool su
     size = (size_t)hs_min(tree->nbytes - index * HS_PIECE_SIZE, HS_PIECE_SIZE);
     if (sum)
         hs_put_le64(tree->sums + index * DIGEST_SUM_SIZE, hs_sum64(data, size));
-    if (sha && EVP_Digest(data, size, tree->shas + index * DIGEST_SHA_SIZE, NULL, EVP_sha256(),
-                          NULL) != 1)
+    if (sha &&
+        EVP_Digest(data, size, tree->shas + index * DIGEST_SHA_SIZE, NULL, EVP_sha256(), NULL) != 1)
         return digest_fail(err);
     return H5STORE_OK;
 }
@@ -125,8 +124,7 @@ hs_tree_run(hs_tree *tree, uint64_t index, uint64_t count, const void *data, boo
     int rc = H5STORE_OK;
 
     for (uint64_t i = 0; rc == H5STORE_OK && i < count;) {
-        bool pair = pairs && i + 1 < count &&
-                    (index + i + 2) * HS_PIECE_SIZE <= tree->nbytes;
+        bool pair = pairs && i + 1 < count && (index + i + 2) * HS_PIECE_SIZE <= tree->nbytes;
 
         if (pair)
             digest_pair(tree, index + i, bytes + i * HS_PIECE_SIZE);
@@ -241,7 +239,10 @@ int
 hs_tree_memory(hs_tree *tree, uint64_t index, const void *data, uint64_t size, int threads,
                bool sha, bool sum, h5store_err *err)
 {
-    struct digest_job job = {.tree = tree, .first = index, .sha = sha, .sum = sum,
+    struct digest_job job = {.tree = tree,
+                             .first = index,
+                             .sha = sha,
+                             .sum = sum,
                              .source = {.data = data, .nbytes = size}};
 
     return digest_run(&job, threads, err);

@@ -53,8 +53,8 @@ int hs_tree_piece(hs_tree *tree, uint64_t index, const void *data, bool sha, boo
  * at a time are digested side by side where the machine can (sha_pair.h), which is the
  * quicker way.
  */
-int hs_tree_run(hs_tree *tree, uint64_t index, uint64_t count, const void *data, bool sha,
-                bool sum, h5store_err *err);
+int hs_tree_run(hs_tree *tree, uint64_t index, uint64_t count, const void *data, bool sha, bool sum,
+                h5store_err *err);
 
 /* The same for any number of pieces in memory, by up to @p threads threads; @p size bytes, of
  * which only those at the end of the array need not be whole pieces. */

@@ -26,7 +26,7 @@ error_cut(char *text, size_t room)
 
 /* Format into @p text; what does not fit in @p room bytes is replaced by "...". */
 static void HS_PRINTF(3, 0)
-error_format(char *text, size_t room, const char *format, va_list arguments)
+    error_format(char *text, size_t room, const char *format, va_list arguments)
 {
     int length = vsnprintf(text, room, format, arguments);
 
@@ -50,13 +50,12 @@ error_system_text(int os_errno, char *room, size_t size)
 }
 
 static void HS_PRINTF(4, 0)
-error_fill(h5store_err *err, int code, int os_errno, const char *format, va_list arguments)
+    error_fill(h5store_err *err, int code, int os_errno, const char *format, va_list arguments)
 {
     char words[H5STORE_MESSAGE_SIZE], reason[128] = "", room[96];
 
     if (os_errno != 0)
-        snprintf(reason, sizeof reason, ": %s",
-                 error_system_text(os_errno, room, sizeof room));
+        snprintf(reason, sizeof reason, ": %s", error_system_text(os_errno, room, sizeof room));
     error_format(words, sizeof words - strlen(reason), format, arguments);
     err->code = code;
     err->os_errno = os_errno;
@@ -145,8 +144,8 @@ h5store_code_name(int code)
 {
     /* An int from outside, so that the compiler's check of the list needs its own switch. */
     switch ((enum h5store_code)code) {
-#define NAME(value)                                                                               \
-    case value:                                                                                   \
+#define NAME(value) \
+    case value: \
         return #value
         NAME(H5STORE_OK);
         NAME(H5STORE_EXISTS);

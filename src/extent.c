@@ -96,8 +96,8 @@ extent_put_digest(const struct extent_put *put, const void *bytes, size_t size, 
 {
     if (put->tree == NULL)
         return H5STORE_OK;
-    return hs_tree_run(put->tree, from / HS_PIECE_SIZE,
-                       (size + HS_PIECE_SIZE - 1) / HS_PIECE_SIZE, bytes, put->sha, true, err);
+    return hs_tree_run(put->tree, from / HS_PIECE_SIZE, (size + HS_PIECE_SIZE - 1) / HS_PIECE_SIZE,
+                       bytes, put->sha, true, err);
 }
 
 /* Digest a run, and write it while it is in cache. */
@@ -157,8 +157,8 @@ extent_put_whole(void *context, uint64_t index, h5store_err *err)
 }
 
 int
-hs_extent_write(hs_container *c, hs_extent extent, const hs_source *source, hs_tree *tree,
-                bool sha, h5store_err *err)
+hs_extent_write(hs_container *c, hs_extent extent, const hs_source *source, hs_tree *tree, bool sha,
+                h5store_err *err)
 {
     struct extent_put put = {c, extent, source, tree, sha};
     uint64_t size = source->nbytes;
@@ -249,8 +249,8 @@ extent_read_run(const struct extent_job *job, uint8_t *place, uint64_t size, uin
 
     if (rc < 0 || job->tree == NULL)
         return rc;
-    return hs_tree_run(job->tree, from / HS_PIECE_SIZE,
-                       (size + HS_PIECE_SIZE - 1) / HS_PIECE_SIZE, place, job->sha, job->sum, err);
+    return hs_tree_run(job->tree, from / HS_PIECE_SIZE, (size + HS_PIECE_SIZE - 1) / HS_PIECE_SIZE,
+                       place, job->sha, job->sum, err);
 }
 
 static int
@@ -398,8 +398,8 @@ extent_punch_one(hs_container *c, hs_extent extent, uint64_t until, uint64_t *pu
 
     for (*punched = 0; *punched < extent.length && (*punched == 0 || hs_os_now() < until);) {
         uint64_t step = hs_min(extent.length - *punched, EXTENT_PUNCH_STEP);
-        int rc = hs_os_punch(hs_container_fd(c), hs_container_path(c),
-                             extent.address + *punched, step, &done, err);
+        int rc = hs_os_punch(hs_container_fd(c), hs_container_path(c), extent.address + *punched,
+                             step, &done, err);
 
         if (rc < 0)
             return rc;

@@ -104,12 +104,12 @@ hs_h5_fail(h5store_err *err, enum h5store_code code, const char *format, ...)
     return hs_fail(err, code, 0, "%s; HDF5 says: %s (%s)", what, story.outer, story.inner);
 }
 
-#define H5_CLOSER(name, call)                                                                      \
-    void hs_h5_close_##name(hid_t *id)                                                             \
-    {                                                                                              \
-        if (*id >= 0)                                                                              \
-            (void)call(*id);                                                                       \
-        *id = H5I_INVALID_HID;                                                                     \
+#define H5_CLOSER(name, call) \
+    void hs_h5_close_##name(hid_t *id) \
+    { \
+        if (*id >= 0) \
+            (void)call(*id); \
+        *id = H5I_INVALID_HID; \
     }
 
 H5_CLOSER(dataset, H5Dclose)

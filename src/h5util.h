@@ -30,8 +30,7 @@ int hs_h5_need_memory(h5store_err *err);
  * Turn HDF5's error stack into one message: "WHAT: HDF5 says: <innermost> (<outermost>)".
  * The stack is cleared.  Returns code.
  */
-int hs_h5_fail(h5store_err *err, enum h5store_code code, const char *format, ...)
-    HS_PRINTF(3, 4);
+int hs_h5_fail(h5store_err *err, enum h5store_code code, const char *format, ...) HS_PRINTF(3, 4);
 
 /* For HS_CLEANUP; an id below zero is nothing. */
 void hs_h5_close_dataset(hid_t *id);

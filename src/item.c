@@ -87,8 +87,8 @@ item_read_dataset(hs_container *c, const char *name, uint64_t address, bool with
                        (size_t)member->size, err);
     if (rc == H5STORE_OK && (!hs_ohdr_u64(dataset, "checksum", &sum) ||
                              sum != hs_sum64(member->owned, (size_t)member->size)))
-        rc = hs_fail(err, H5STORE_E_DAMAGED, 0,
-                     "the '%s' of an item does not have its checksum", name);
+        rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "the '%s' of an item does not have its checksum",
+                     name);
     return rc;
 }
 

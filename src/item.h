@@ -51,8 +51,8 @@ int hs_item_open(hid_t file, const char *collection, const char *key, hid_t *gro
 typedef struct hs_item_member {
     const uint8_t *bytes; /* NULL: in a dataset, and not read */
     uint64_t size;
-    hs_ohdr dataset;      /* all zeros: an attribute */
-    uint8_t *owned;       /* the bytes of a dataset */
+    hs_ohdr dataset; /* all zeros: an attribute */
+    uint8_t *owned;  /* the bytes of a dataset */
 } hs_item_member;
 
 /* What an item's object header says. */

@@ -31,9 +31,8 @@ hs_item_check_names(const char *collection, const char *key, h5store_err *err)
     size_t length = strlen(collection);
 
     if (length == 0 || length > H5STORE_MAX_COLLECTION)
-        return hs_fail(err, H5STORE_E_INVALID, 0,
-                       "a collection's name has 1 to %d bytes, not %zu", H5STORE_MAX_COLLECTION,
-                       length);
+        return hs_fail(err, H5STORE_E_INVALID, 0, "a collection's name has 1 to %d bytes, not %zu",
+                       H5STORE_MAX_COLLECTION, length);
     if (collection[0] == '/' || collection[length - 1] == '/' || strstr(collection, "//") != NULL)
         return hs_fail(err, H5STORE_E_INVALID, 0,
                        "the collection '%s' has an empty component; join non-empty ones by '/'",
@@ -42,8 +41,8 @@ hs_item_check_names(const char *collection, const char *key, h5store_err *err)
         return H5STORE_OK;
     length = strlen(key);
     if (length == 0 || length > H5STORE_MAX_KEY || strchr(key, '/') != NULL)
-        return hs_fail(err, H5STORE_E_INVALID, 0,
-                       "the key '%s' must have 1 to %d bytes and no '/'", key, H5STORE_MAX_KEY);
+        return hs_fail(err, H5STORE_E_INVALID, 0, "the key '%s' must have 1 to %d bytes and no '/'",
+                       key, H5STORE_MAX_KEY);
     return H5STORE_OK;
 }
 
@@ -202,8 +201,8 @@ names_add(hid_t group HS_UNUSED, const char *name, const hs_link_info *info, voi
     names->names[names->count] = strdup(name);
     if (names->names[names->count] == NULL)
         return -1;
-    names->addresses[names->count] =
-        info->type == H5L_TYPE_HARD ? hs_h5_link_address(info) : UINT64_MAX;
+    names->addresses[names->count] = info->type == H5L_TYPE_HARD ? hs_h5_link_address(info)
+                                                                 : UINT64_MAX;
     names->count++;
     job->no_memory = false;
     return 0;
@@ -270,8 +269,8 @@ item_visit(hs_container *c, hid_t group, const char *collection, bool in_fan, in
 }
 
 int
-hs_item_visit(hs_container *c, hid_t group, const char *collection,
-              const hs_item_visitor *visitor, h5store_err *err)
+hs_item_visit(hs_container *c, hid_t group, const char *collection, const hs_item_visitor *visitor,
+              h5store_err *err)
 {
     return item_visit(c, group, collection, false, 0, visitor, err);
 }

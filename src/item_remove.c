@@ -96,8 +96,8 @@ item_remove_from(hs_container *c, hid_t fan, const char *name, const hs_item_nam
 }
 
 int
-hs_item_remove(hs_container *c, hid_t file, hs_item_name *names, size_t count,
-               hs_id_list *orphans, h5store_err *err)
+hs_item_remove(hs_container *c, hid_t file, hs_item_name *names, size_t count, hs_id_list *orphans,
+               h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_group) hid_t fan = H5I_INVALID_HID;
     HS_CLEANUP(hs_freep) char *open = NULL; /* the path of fan */
@@ -146,8 +146,8 @@ item_give_up_one(const char *collection, const char *key, uint64_t address, void
 }
 
 int
-hs_item_remove_collection(hs_container *c, hid_t file, const char *collection,
-                          hs_id_list *orphans, h5store_err *err)
+hs_item_remove_collection(hs_container *c, hid_t file, const char *collection, hs_id_list *orphans,
+                          h5store_err *err)
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;

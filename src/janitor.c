@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <signal.h>
 
-#define JANITOR_IDLE UINT64_C(1000000000)  /* nanoseconds without a commit */
+#define JANITOR_IDLE UINT64_C(1000000000)   /* nanoseconds without a commit */
 #define JANITOR_LATEST UINT64_C(2000000000) /* between two applications under load */
 
 int

@@ -174,7 +174,7 @@ literal_scan_escape(const char **at, uint32_t *point)
     case '\\':
     case '\'':
     case '"':
-        *point = (uint32_t) * *at;
+        *point = (uint32_t)**at;
         break;
     case 'n':
         *point = '\n';

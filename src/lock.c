@@ -73,10 +73,10 @@
 #define LOCK_END LOCK_AT(HS_LOCK_ROLES + 2)
 
 #define LOCK_YIELDS 4
-#define LOCK_PAUSE ((uint64_t)20 * 1000)          /* 20 us */
-#define LOCK_PAUSE_MOST ((uint64_t)1000 * 1000)   /* 1 ms */
-#define LOCK_PAUSE_FRONT ((uint64_t)250 * 1000)   /* for the one who is next */
-#define LOCK_RECENT ((uint64_t)10 * 1000 * 1000)  /* 10 ms */
+#define LOCK_PAUSE ((uint64_t)20 * 1000)         /* 20 us */
+#define LOCK_PAUSE_MOST ((uint64_t)1000 * 1000)  /* 1 ms */
+#define LOCK_PAUSE_FRONT ((uint64_t)250 * 1000)  /* for the one who is next */
+#define LOCK_RECENT ((uint64_t)10 * 1000 * 1000) /* 10 ms */
 
 struct lock_pin {
     uint64_t address, length;
@@ -191,8 +191,8 @@ lock_byte(hs_locks *locks, uint64_t at, short type, struct lock_wait wait, bool 
 
 /* Take an exclusive lock through its turnstile. */
 static int
-lock_through(hs_locks *locks, uint64_t turnstile, uint64_t at, struct lock_wait wait,
-             bool *granted, h5store_err *err)
+lock_through(hs_locks *locks, uint64_t turnstile, uint64_t at, struct lock_wait wait, bool *granted,
+             h5store_err *err)
 {
     int rc = lock_byte(locks, turnstile, F_WRLCK, wait, granted, err);
 
@@ -259,8 +259,7 @@ lock_may_wait(const hs_locks *locks, hs_role role, hs_lock_mode mode)
 }
 
 int
-hs_lock_take(hs_locks *locks, hs_role role, hs_lock_mode mode, uint64_t deadline,
-             h5store_err *err)
+hs_lock_take(hs_locks *locks, hs_role role, hs_lock_mode mode, uint64_t deadline, h5store_err *err)
 {
     static const char *const names[HS_LOCK_ROLES] = {"member", "write", "read"};
     bool granted;
@@ -277,7 +276,8 @@ hs_lock_take(hs_locks *locks, hs_role role, hs_lock_mode mode, uint64_t deadline
     if (!granted)
         return hs_fail(err, H5STORE_E_BUSY, 0,
                        "the %s lock of '%s' is held by another process or handle%s; try again, or "
-                       "allow a longer timeout", names[role], locks->path,
+                       "allow a longer timeout",
+                       names[role], locks->path,
                        deadline != 0 ? " and was not given back in time" : "");
     locks->held[role] = mode;
     return H5STORE_OK;
@@ -338,8 +338,8 @@ pin_check_range(const hs_locks *locks, uint64_t address, uint64_t length, h5stor
         return H5STORE_OK;
     return hs_fail(err, H5STORE_E_DAMAGED, 0,
                    "an array is said to have %llu bytes at %llu, which the container of '%s' "
-                   "cannot hold; check it with 'h5store verify'", (unsigned long long)length,
-                   (unsigned long long)address, locks->path);
+                   "cannot hold; check it with 'h5store verify'",
+                   (unsigned long long)length, (unsigned long long)address, locks->path);
 }
 
 /* Lock a range that meets no pin of ours, and enter it at @p at. */
@@ -378,7 +378,8 @@ pin_fail_busy(const hs_locks *locks, uint64_t address, h5store_err *err)
 {
     return hs_fail(err, H5STORE_E_BUSY, 0,
                    "the space at %llu in the container of '%s' is being given back; look the "
-                   "array up again", (unsigned long long)address, locks->path);
+                   "array up again",
+                   (unsigned long long)address, locks->path);
 }
 
 int
@@ -398,9 +399,10 @@ hs_pin_take(hs_locks *locks, uint64_t address, uint64_t length, h5store_err *err
         if (pin->address != address || pin->length != length)
             return hs_fail(err, H5STORE_E_DAMAGED, 0,
                            "two arrays share bytes of the container of '%s': %llu at %llu and "
-                           "%llu at %llu; check it with 'h5store verify'", locks->path,
-                           (unsigned long long)pin->length, (unsigned long long)pin->address,
-                           (unsigned long long)length, (unsigned long long)address);
+                           "%llu at %llu; check it with 'h5store verify'",
+                           locks->path, (unsigned long long)pin->length,
+                           (unsigned long long)pin->address, (unsigned long long)length,
+                           (unsigned long long)address);
         pin->count++;
         return H5STORE_OK;
     }

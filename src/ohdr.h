@@ -36,14 +36,14 @@ typedef struct hs_ohdr_attribute {
     size_t type_size; /* bytes of one element */
     uint64_t count;   /* elements; 1 for a scalar */
     const uint8_t *value;
-    size_t size;      /* type_size * count */
+    size_t size; /* type_size * count */
 } hs_ohdr_attribute;
 
 typedef enum hs_ohdr_layout {
     HS_OHDR_NO_LAYOUT,
-    HS_OHDR_COMPACT,    /* data, size */
-    HS_OHDR_CONTIGUOUS, /* address, size */
-    HS_OHDR_IMPLICIT,   /* chunked, the chunks one behind the other: address of the first */
+    HS_OHDR_COMPACT,     /* data, size */
+    HS_OHDR_CONTIGUOUS,  /* address, size */
+    HS_OHDR_IMPLICIT,    /* chunked, the chunks one behind the other: address of the first */
     HS_OHDR_FIXED_ARRAY, /* chunked, with an index: its address */
     HS_OHDR_OTHER
 } hs_ohdr_layout;
@@ -57,32 +57,32 @@ typedef struct hs_ohdr_filter {
 
 typedef struct hs_ohdr {
     uint64_t address;
-    uint32_t references;        /* hard links to the object */
-    hs_ohdr_block *blocks;      /* all chunks, the first one first */
+    uint32_t references;   /* hard links to the object */
+    hs_ohdr_block *blocks; /* all chunks, the first one first */
     size_t block_count;
     bool is_group;
-    bool links_dense;           /* the links lie in a fractal heap */
-    uint64_t heap, name_index;  /* of those; UINT64_MAX: none */
+    bool links_dense;          /* the links lie in a fractal heap */
+    uint64_t heap, name_index; /* of those; UINT64_MAX: none */
     hs_ohdr_link *links;
     size_t link_count;
     bool attributes_dense;
     hs_ohdr_attribute *attributes;
     size_t attribute_count;
     hs_ohdr_layout layout;
-    uint64_t data_address;      /* CONTIGUOUS, IMPLICIT, FIXED_ARRAY; UINT64_MAX: undefined */
-    uint64_t data_size;         /* COMPACT, CONTIGUOUS */
-    const uint8_t *data;        /* COMPACT */
-    uint64_t chunk_size;        /* IMPLICIT, FIXED_ARRAY: bytes of one chunk */
-    int rank;                   /* of the dataspace */
+    uint64_t data_address; /* CONTIGUOUS, IMPLICIT, FIXED_ARRAY; UINT64_MAX: undefined */
+    uint64_t data_size;    /* COMPACT, CONTIGUOUS */
+    const uint8_t *data;   /* COMPACT */
+    uint64_t chunk_size;   /* IMPLICIT, FIXED_ARRAY: bytes of one chunk */
+    int rank;              /* of the dataspace */
     uint64_t dims[33];
-    uint64_t chunk_dims[33];    /* the same */
-    int type_class;             /* of the dataset */
+    uint64_t chunk_dims[33]; /* the same */
+    int type_class;          /* of the dataset */
     size_t type_size;
-    bool filtered;              /* has a filter pipeline */
-    int filter_count;           /* of filters below; 0: none, or such as are not known here */
+    bool filtered;    /* has a filter pipeline */
+    int filter_count; /* of filters below; 0: none, or such as are not known here */
     hs_ohdr_filter filters[HS_OHDR_FILTERS];
-    uint64_t layout_place;      /* where in the file data_address stands; 0: nowhere */
-    uint8_t *bytes;             /* owned: what the pointers point into */
+    uint64_t layout_place; /* where in the file data_address stands; 0: nowhere */
+    uint8_t *bytes;        /* owned: what the pointers point into */
 } hs_ohdr;
 
 /*

@@ -11,16 +11,16 @@
 #define OHDR_MOST_RANK 32u
 
 enum { /* kinds of messages */
-    OHDR_DATASPACE = 0x01,
-    OHDR_LINK_INFO = 0x02,
-    OHDR_DATATYPE = 0x03,
-    OHDR_LINK = 0x06,
-    OHDR_LAYOUT = 0x08,
-    OHDR_FILTERS = 0x0B,
-    OHDR_ATTRIBUTE = 0x0C,
-    OHDR_CONTINUATION = 0x10,
-    OHDR_ATTRIBUTE_INFO = 0x15,
-    OHDR_REFERENCES = 0x16
+       OHDR_DATASPACE = 0x01,
+       OHDR_LINK_INFO = 0x02,
+       OHDR_DATATYPE = 0x03,
+       OHDR_LINK = 0x06,
+       OHDR_LAYOUT = 0x08,
+       OHDR_FILTERS = 0x0B,
+       OHDR_ATTRIBUTE = 0x0C,
+       OHDR_CONTINUATION = 0x10,
+       OHDR_ATTRIBUTE_INFO = 0x15,
+       OHDR_REFERENCES = 0x16
 };
 
 /* ---- bytes that end --------------------------------------------------- */

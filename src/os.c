@@ -124,8 +124,7 @@ hs_os_pread(int fd, const char *path, void *buffer, size_t size, uint64_t offset
                           (unsigned long long)offset, path);
     while (done < size) {
         size_t wanted = size - done < OS_MOST_BYTES ? size - done : OS_MOST_BYTES;
-        ssize_t count = hs_os->pread(fd, (uint8_t *)buffer + done, wanted,
-                                     (off_t)(offset + done));
+        ssize_t count = hs_os->pread(fd, (uint8_t *)buffer + done, wanted, (off_t)(offset + done));
 
         if (count < 0 && errno == EINTR)
             continue;
@@ -357,7 +356,8 @@ os_lock_fail(h5store_err *err, int failure, const char *path)
     if (failure == EINVAL || failure == ENOLCK || failure == EOPNOTSUPP || failure == ENOSYS)
         return hs_fail(err, H5STORE_E_UNSUPPORTED, failure,
                        "the file system of '%s' gives no byte-range locks of open files (Linux "
-                       "3.15 or newer); put the container on another one", path);
+                       "3.15 or newer); put the container on another one",
+                       path);
     return hs_fail_os(err, failure, "cannot lock '%s'", path);
 }
 

@@ -91,8 +91,8 @@ char *hs_os_absolute(const char *path, const char *suffix);
  * *granted says whether it was had (false: somebody else holds it).  UNSUPPORTED
  * where the system or the file system has no OFD locks (EINVAL, ENOLCK, EOPNOTSUPP).
  */
-int hs_os_lock(int fd, const char *path, short type, uint64_t start, uint64_t length,
-               bool *granted, h5store_err *err);
+int hs_os_lock(int fd, const char *path, short type, uint64_t start, uint64_t length, bool *granted,
+               h5store_err *err);
 
 /* Would an F_WRLCK on the range be granted to a stranger?  (F_OFD_GETLK) */
 int hs_os_lock_test(int fd, const char *path, uint64_t start, uint64_t length, bool *is_free,

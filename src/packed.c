@@ -88,12 +88,12 @@ hs_packed_plan(const h5store_array *array, size_t itemsize, int level, hs_packed
 
 /* Where the elements of a fixed array stand. */
 struct fixed_array {
-    uint64_t address; /* of the data block */
-    uint64_t count, element;  /* elements; bytes of each */
-    uint64_t page;            /* elements of a page; 0: there are no pages */
-    uint64_t prefix;          /* bytes before the elements or the first page, checksum included
-                                 if there are pages */
-    uint64_t length;          /* of all of it */
+    uint64_t address;        /* of the data block */
+    uint64_t count, element; /* elements; bytes of each */
+    uint64_t page;           /* elements of a page; 0: there are no pages */
+    uint64_t prefix;         /* bytes before the elements or the first page, checksum included
+                                if there are pages */
+    uint64_t length;         /* of all of it */
 };
 
 static int
@@ -261,8 +261,8 @@ packed_take_chunk(const uint8_t *bytes, uint64_t element, const hs_packed *packe
     for (uint64_t i = element - 4; i-- > 8;)
         length = length << 8 | bytes[i];
     *chunk = (hs_packed_chunk){hs_get_le64(bytes), length, mask != 0};
-    return length > 0 && (mask == 0 ? length < packed->chunk_size
-                                    : mask == all && length == packed->chunk_size);
+    return length > 0 &&
+           (mask == 0 ? length < packed->chunk_size : mask == all && length == packed->chunk_size);
 }
 
 static int
@@ -347,8 +347,7 @@ hs_packed_parse(hs_pager *pager, const hs_ohdr *header, uint64_t eoa, hs_packed 
 }
 
 int
-hs_packed_blocks(hs_pager *pager, const hs_ohdr *header, hs_ohdr_block blocks[2],
-                 h5store_err *err)
+hs_packed_blocks(hs_pager *pager, const hs_ohdr *header, hs_ohdr_block blocks[2], h5store_err *err)
 {
     hs_packed packed;
     struct fixed_array array;
@@ -413,8 +412,8 @@ packed_put_chunk(const hs_packed *packed, const hs_packed_chunk *chunk, hs_exten
 }
 
 int
-hs_packed_rewrite(hs_pager *pager, const hs_ohdr *header, const hs_packed *packed,
-                  hs_extent extent, h5store_err *err)
+hs_packed_rewrite(hs_pager *pager, const hs_ohdr *header, const hs_packed *packed, hs_extent extent,
+                  h5store_err *err)
 {
     hs_packed old;
     struct fixed_array array;

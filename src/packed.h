@@ -18,7 +18,7 @@
 typedef struct hs_packed_chunk {
     uint64_t offset; /* from the beginning of the extent */
     uint64_t length;
-    bool raw;        /* neither shuffled nor deflated: it would not get smaller */
+    bool raw; /* neither shuffled nor deflated: it would not get smaller */
 } hs_packed_chunk;
 
 /* All zeros: not packed. */
@@ -98,7 +98,7 @@ int hs_packed_read(hs_packed_file file, const hs_packed *packed, hs_extent exten
                    void *buffer, uint64_t size, h5store_err *err);
 
 /* Take the digests of all pieces of the array, unpacking some megabytes at a time. */
-int hs_packed_digest(hs_packed_file file, const hs_packed *packed, hs_extent extent,
-                     uint64_t size, hs_tree *tree, bool sha, bool sum, h5store_err *err);
+int hs_packed_digest(hs_packed_file file, const hs_packed *packed, hs_extent extent, uint64_t size,
+                     hs_tree *tree, bool sha, bool sum, h5store_err *err);
 
 #endif

@@ -102,8 +102,8 @@ struct packed_put {
     hs_packed *packed;
     const hs_source *source;
     hs_extent extent;
-    uint64_t step;                /* chunks */
-    atomic_uint_fast64_t next;    /* the first byte of the extent that nobody has taken */
+    uint64_t step;             /* chunks */
+    atomic_uint_fast64_t next; /* the first byte of the extent that nobody has taken */
     atomic_bool full;
 };
 
@@ -162,15 +162,15 @@ packed_put_step(void *context, uint64_t index, h5store_err *err)
 }
 
 int
-hs_packed_write(hs_packed_file file, hs_packed *packed, const hs_source *source,
-                hs_extent extent, bool *fits, h5store_err *err)
+hs_packed_write(hs_packed_file file, hs_packed *packed, const hs_source *source, hs_extent extent,
+                bool *fits, h5store_err *err)
 {
     struct packed_put put = {.file = file, .packed = packed, .source = source, .extent = extent};
     int threads = hs_parallel_threads(file.threads, source->nbytes), rc;
 
     put.step = packed_step(packed->count, threads);
-    rc = hs_parallel_for((packed->count + put.step - 1) / put.step, threads, packed_put_step,
-                         &put, err);
+    rc = hs_parallel_for((packed->count + put.step - 1) / put.step, threads, packed_put_step, &put,
+                         err);
     if (rc == H5STORE_OK)
         *fits = !atomic_load(&put.full);
     return rc;

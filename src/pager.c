@@ -42,8 +42,7 @@ hs_pager_read(hs_pager *pager, uint64_t address, void *buffer, size_t size, h5st
 }
 
 int
-hs_pager_write(hs_pager *pager, uint64_t address, const void *buffer, size_t size,
-               h5store_err *err)
+hs_pager_write(hs_pager *pager, uint64_t address, const void *buffer, size_t size, h5store_err *err)
 {
     uint64_t first = address / HS_PAGE_SIZE;
     uint64_t last = (address + size + HS_PAGE_SIZE - 1) / HS_PAGE_SIZE;

@@ -16,8 +16,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-#define PARALLEL_MOST 64           /* threads of one call, whatever is wanted */
-#define PARALLEL_USUAL 8           /* when the caller leaves it to us */
+#define PARALLEL_MOST 64             /* threads of one call, whatever is wanted */
+#define PARALLEL_USUAL 8             /* when the caller leaves it to us */
 #define PARALLEL_GRAIN (512u * 1024) /* bytes that make a thread worth while */
 
 struct parallel_loop {

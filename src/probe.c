@@ -12,24 +12,25 @@
 uint64_t
 hs_probe_of(const h5store_array *array)
 {
-    uint64_t words[PROBE_SAMPLES + 3] = {
-        array->nbytes, hs_sum64(array->dtype, strlen(array->dtype)),
-        hs_sum64(array->shape, 8 * (size_t)array->rank)};
+    uint64_t words[PROBE_SAMPLES + 3] = {array->nbytes,
+                                         hs_sum64(array->dtype, strlen(array->dtype)),
+                                         hs_sum64(array->shape, 8 * (size_t)array->rank)};
     uint64_t size = hs_min(array->nbytes, PROBE_SAMPLE), span = array->nbytes - size;
     hs_source source = hs_source_of(array);
     uint8_t scratch[PROBE_SAMPLE];
 
     for (unsigned i = 0; i < PROBE_SAMPLES; i++)
-        words[i + 3] = hs_sum64(hs_source_bytes(&source, span / (PROBE_SAMPLES - 1) * i,
-                                                (size_t)size, scratch), (size_t)size);
+        words[i + 3] = hs_sum64(
+            hs_source_bytes(&source, span / (PROBE_SAMPLES - 1) * i, (size_t)size, scratch),
+            (size_t)size);
     return hs_sum64(words, sizeof words) | 1; /* never the value of an empty slot */
 }
 
 bool
 hs_probe_seen(hs_probes *probes, uint64_t probe)
 {
-    return atomic_load_explicit(&probes->slots[probe / 2 % HS_PROBE_SLOTS],
-                                memory_order_relaxed) == probe;
+    return atomic_load_explicit(&probes->slots[probe / 2 % HS_PROBE_SLOTS], memory_order_relaxed) ==
+           probe;
 }
 
 void

@@ -108,8 +108,7 @@ put_write(hs_container *c, const hs_put *put, const h5store_array *array, h5stor
  * name is wanted @p first, is not.
  */
 static int
-put_digest(hs_container *c, hs_put *put, const h5store_array *array, bool first,
-           h5store_err *err)
+put_digest(hs_container *c, hs_put *put, const h5store_array *array, bool first, h5store_err *err)
 {
     h5store_array described = put->array;
     uint64_t probe;
@@ -134,8 +133,7 @@ put_digest(hs_container *c, hs_put *put, const h5store_array *array, bool first,
 }
 
 int
-hs_put_begin(hs_container *c, const h5store_array *array, int level, hs_put **put,
-             h5store_err *err)
+hs_put_begin(hs_container *c, const h5store_array *array, int level, hs_put **put, h5store_err *err)
 {
     HS_CLEANUP(hs_put_releasep) hs_put *made = calloc(1, sizeof *made);
     int rc;
@@ -179,7 +177,8 @@ put_fail_changed(const hs_container *c, h5store_err *err)
 {
     return hs_fail(err, H5STORE_E_INVALID, 0,
                    "the array was changed while it was being stored in '%s'; let other threads "
-                   "change it before or after", hs_container_path(c));
+                   "change it before or after",
+                   hs_container_path(c));
 }
 
 /* Write the bytes after they were named. */
@@ -222,8 +221,7 @@ put_pack(hs_container *c, hs_put *put, const h5store_array *array, uint64_t room
 
 /* Pack a new array if that pays; afterwards it has an extent or is not packed. */
 static int
-put_pack_new(hs_container *c, hs_put *put, const h5store_array *array, int level,
-             h5store_err *err)
+put_pack_new(hs_container *c, hs_put *put, const h5store_array *array, int level, h5store_err *err)
 {
     hs_source source = hs_source_of(array);
     bool pays = false;
@@ -265,8 +263,8 @@ put_bytes(hs_container *c, hs_put *put, const h5store_array *array, int level, h
 
     if (put->layout.kind == HS_LAYOUT_COMPACT) {
         hs_source source = hs_source_of(array);
-        const uint8_t *bytes =
-            hs_source_bytes(&source, 0, (size_t)array->nbytes, put->inline_bytes);
+        const uint8_t *bytes = hs_source_bytes(&source, 0, (size_t)array->nbytes,
+                                               put->inline_bytes);
 
         if (bytes != put->inline_bytes && array->nbytes > 0)
             memcpy(put->inline_bytes, bytes, (size_t)array->nbytes);

@@ -20,8 +20,8 @@ typedef struct hs_put {
     h5store_id id;
     h5store_array array; /* dtype is owned; data points to inline_bytes or nothing */
     hs_layout layout;
-    hs_extent extent;    /* pinned unless its length is 0 */
-    hs_packed packed;    /* how they lie there if they are packed; layout is not of that */
+    hs_extent extent; /* pinned unless its length is 0 */
+    hs_packed packed; /* how they lie there if they are packed; layout is not of that */
     uint64_t sum;
     hs_put_state state;
     bool is_absent;      /* it was looked for, and was not there, */

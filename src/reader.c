@@ -175,8 +175,8 @@ hs_reader_find_item(hs_container *c, const char *collection, const char *key, hs
 /* ---- bytes ------------------------------------------------------------ */
 
 static int
-reader_unpack(hs_container *c, const hs_blob *blob, void *buffer, hs_tree *tree, bool sha,
-              bool sum, h5store_err *err)
+reader_unpack(hs_container *c, const hs_blob *blob, void *buffer, hs_tree *tree, bool sha, bool sum,
+              h5store_err *err)
 {
     hs_packed_file file = hs_packed_file_of(c);
     uint64_t size = blob->info.array.nbytes;
@@ -196,8 +196,8 @@ reader_unpack(hs_container *c, const hs_blob *blob, void *buffer, hs_tree *tree,
 
 /* Take the digests of a blob's bytes, which go to @p buffer unless that is NULL. */
 static int
-reader_digest(hs_container *c, const hs_blob *blob, void *buffer, hs_tree *tree, bool sha,
-              bool sum, h5store_err *err)
+reader_digest(hs_container *c, const hs_blob *blob, void *buffer, hs_tree *tree, bool sha, bool sum,
+              h5store_err *err)
 {
     uint64_t size = blob->info.array.nbytes;
 
@@ -287,6 +287,7 @@ hs_reader_read(hs_container *c, const hs_blob *blob, void *buffer, h5store_check
     h5store_id_format(&blob->info.id, text);
     return hs_fail(err, H5STORE_E_DAMAGED, 0,
                    "the bytes of blob %s in container '%s' are not those that were put (%s); "
-                   "compute the result again: storing it mends the blob", text,
-                   hs_container_path(c), sum_right ? "its SHA-256 differs" : "checksum differs");
+                   "compute the result again: storing it mends the blob",
+                   text, hs_container_path(c),
+                   sum_right ? "its SHA-256 differs" : "checksum differs");
 }

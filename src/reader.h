@@ -30,8 +30,8 @@ void hs_reader_release_item(hs_container *container, hs_item_data *item);
  * Copy the bytes of a pinned blob and check them.  When they are not what was put the blob
  * is marked, so that the next put of the same array writes it again (I3).  DAMAGED.
  */
-int hs_reader_read(hs_container *container, const hs_blob *blob, void *buffer,
-                   h5store_check check, h5store_err *err);
+int hs_reader_read(hs_container *container, const hs_blob *blob, void *buffer, h5store_check check,
+                   h5store_err *err);
 
 /* Note in the container that a blob's bytes are wrong or missing, so that the next put of the
  * same array writes them again.  What fails here is tried again by the next reader. */

@@ -25,7 +25,7 @@ struct rebuild {
     void *context;
     uint64_t most; /* items that may come along */
     uint64_t items;
-    hs_id_list wanted; /* blobs of items that come along */
+    hs_id_list wanted;           /* blobs of items that come along */
     struct rebuild_times *times; /* of items that come along */
     size_t time_count, time_room;
 };
@@ -62,7 +62,8 @@ rebuild_make_blob(struct rebuild *r, hs_blob *blob, h5store_err *err)
         if (!packed && hs_round_up(layout.extent, HS_SPACE_UNIT) != blob->extent.length)
             return hs_fail(err, H5STORE_E_UNSUPPORTED, 0,
                            "container '%s' has arrays in chunks that this library does not make; "
-                           "its metadata cannot be made anew", hs_container_path(c));
+                           "its metadata cannot be made anew",
+                           hs_container_path(c));
         rc = hs_grow(&r->extents, r->extent_count, &r->extent_room, sizeof *r->extents, "a rebuild",
                      err);
         if (rc == H5STORE_OK) /* for a moment, as after a reservation */
@@ -94,8 +95,8 @@ rebuild_blob(struct rebuild *r, uint64_t address, h5store_err *err)
         if (rc == H5STORE_OK)
             rc = rebuild_make_blob(r, &blob, err);
         if (rc == H5STORE_OK)
-            r->blobs.sizes[r->blobs.count++] =
-                (struct hs_size){blob.info.id, blob.info.array.nbytes};
+            r->blobs.sizes[r->blobs.count++] = (struct hs_size){blob.info.id,
+                                                                blob.info.array.nbytes};
     }
     hs_blob_release(&blob);
     return rc;
@@ -340,8 +341,7 @@ rebuild_some(struct rebuild *r, h5store_err *err)
     const hs_item_visitor look = {.item = rebuild_look_at, .context = r, .refuses_depth = true};
     const hs_item_visitor make = {
         .item = rebuild_item, .collection = rebuild_source, .context = r, .refuses_depth = true};
-    int rc = items < 0 ? H5STORE_DONE
-                       : hs_item_visit(r->container, items, NULL, &look, err);
+    int rc = items < 0 ? H5STORE_DONE : hs_item_visit(r->container, items, NULL, &look, err);
 
     if (rc == H5STORE_OK)
         rc = rebuild_wanted(r, err);

@@ -92,16 +92,15 @@ recover_drop_items(struct recover_walk *walk, hid_t group, const char *collectio
                                       err);
         if (rc == H5STORE_OK && is_torn) {
             hs_h5_close_group(&member);
-            rc = hs_item_remove(walk->container, walk->file,
-                                &(hs_item_name){collection, name}, 1, &walk->orphans, err);
+            rc = hs_item_remove(walk->container, walk->file, &(hs_item_name){collection, name}, 1,
+                                &walk->orphans, err);
             walk->items++;
         } else if (rc == H5STORE_OK && !in_fan) {
             bool fan = hs_item_is_fan(names.names[i]);
 
             rc = fan ? H5STORE_OK : hs_item_join(collection, name, &path, err);
             if (rc == H5STORE_OK)
-                rc = recover_drop_items(walk, member, fan ? collection : path, fan, depth + 1,
-                                        err);
+                rc = recover_drop_items(walk, member, fan ? collection : path, fan, depth + 1, err);
         }
     }
     hs_names_release(&names);
@@ -110,8 +109,7 @@ recover_drop_items(struct recover_walk *walk, hid_t group, const char *collectio
 
 /* In a write scope: drop torn blobs and what refers to them. */
 static int
-recover_drop(hs_container *c, hid_t file, const hs_id_list *torn, uint64_t *items,
-             h5store_err *err)
+recover_drop(hs_container *c, hid_t file, const hs_id_list *torn, uint64_t *items, h5store_err *err)
 {
     struct recover_walk walk = {.container = c, .file = file, .torn = torn};
     HS_CLEANUP(hs_h5_close_group) hid_t root = H5Gopen2(file, "/items", H5P_DEFAULT);
@@ -165,10 +163,11 @@ recover_power(hs_container *c, h5store_err *err)
     }
     rc = hs_container_commit(c, NULL, 0, err);
     if (rc == H5STORE_OK)
-        hs_container_add_notice(c, "the machine stopped while container '%s' was in use: %zu of "
+        hs_container_add_notice(c,
+                                "the machine stopped while container '%s' was in use: %zu of "
                                 "its newest arrays had not reached the disk and were dropped, "
-                                "with %llu results", hs_container_path(c), torn.count,
-                                (unsigned long long)items);
+                                "with %llu results",
+                                hs_container_path(c), torn.count, (unsigned long long)items);
     return rc;
 }
 

@@ -25,8 +25,8 @@ hs_removal_add(hs_removal *removal, const char *collection, const char *key, h5s
             removal->collections[removal->collection_count++] = collection;
         return rc;
     }
-    rc = hs_grow(&removal->items, removal->item_count, &removal->item_room,
-                 sizeof *removal->items, "a batch", err);
+    rc = hs_grow(&removal->items, removal->item_count, &removal->item_room, sizeof *removal->items,
+                 "a batch", err);
     if (rc == H5STORE_OK)
         removal->items[removal->item_count++] = (hs_item_name){collection, key};
     return rc;
@@ -74,8 +74,8 @@ removal_sort(hs_removal *removal)
         return;
     qsort(removal->items, removal->item_count, sizeof *removal->items, hs_item_compare_names);
     for (size_t i = 0; i < removal->item_count; i++)
-        if (count == 0 || hs_item_compare_names(&removal->items[count - 1],
-                                                &removal->items[i]) != 0)
+        if (count == 0 ||
+            hs_item_compare_names(&removal->items[count - 1], &removal->items[i]) != 0)
             removal->items[count++] = removal->items[i];
     removal->item_count = count;
 }
@@ -120,8 +120,7 @@ hs_removal_is_most(hs_removal *removal, hs_container *c, bool *most, h5store_err
         return rc;
     count = removal->item_count;
     all = hs_container_space(c)->counters.items;
-    for (size_t i = 0; rc == H5STORE_OK && all >= REMOVAL_FEW && i < removal->collection_count;
-         i++)
+    for (size_t i = 0; rc == H5STORE_OK && all >= REMOVAL_FEW && i < removal->collection_count; i++)
         rc = removal_count(c, file, removal->collections[i], &count, err);
     hs_container_read_end(c);
     if (rc == H5STORE_OK)

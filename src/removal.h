@@ -18,13 +18,11 @@ typedef struct hs_removal {
 } hs_removal;
 
 /* Add an item, or (@p key NULL) a collection. */
-int hs_removal_add(hs_removal *removal, const char *collection, const char *key,
-                   h5store_err *err);
+int hs_removal_add(hs_removal *removal, const char *collection, const char *key, h5store_err *err);
 
 /* When all are added: are these most of what the container holds, and more than a few?  Not
  * exact: others may change it, and names may be in vain. */
-int hs_removal_is_most(hs_removal *removal, hs_container *container, bool *most,
-                       h5store_err *err);
+int hs_removal_is_most(hs_removal *removal, hs_container *container, bool *most, h5store_err *err);
 
 /* After hs_removal_is_most: does an item, or (@p key NULL) a collection, go?  @p context: the
  * removal. */

@@ -8,9 +8,9 @@
 #ifndef HS_SALVAGE_IMPL_H
 #define HS_SALVAGE_IMPL_H
 
-#include "grow.h"
 #include "batch.h"
 #include "dense.h"
+#include "grow.h"
 #include "salvage.h"
 
 /* What is known of an object header that something leads to.  Blobs have all of it. */
@@ -21,8 +21,8 @@ typedef struct salvage_object {
     uint32_t used;       /* of these, links of results that were read */
     enum {
         BLOB_UNREAD,
-        BLOB_WHOLE,   /* it was checked, and is not in the target */
-        BLOB_PUT,     /* it is in the batch in hand */
+        BLOB_WHOLE, /* it was checked, and is not in the target */
+        BLOB_PUT,   /* it is in the batch in hand */
         BLOB_SAVED,
         BLOB_LOST
     } state;
@@ -74,20 +74,20 @@ typedef struct salvage_head {
 typedef struct salvage {
     const h5store_salvage_options *options;
     h5store_salvaged result;
-    bool stopped; /* a callback said so */
+    bool stopped;         /* a callback said so */
     uint64_t done, total; /* bytes, for the progress */
 
     /* salvage_source.c */
     hs_pager pager;
     char *log_path;
-    uint64_t size;         /* of the file, or where the last page of the log ends */
+    uint64_t size; /* of the file, or where the last page of the log ends */
     uint64_t file_size;
-    h5store_err unread;    /* why some of it could not be read; code 0: all could */
-    bool is_ours;          /* something of a container was seen */
-    bool counted;          /* the counters are known */
+    h5store_err unread; /* why some of it could not be read; code 0: all could */
+    bool is_ours;       /* something of a container was seen */
+    bool counted;       /* the counters are known */
     hs_counters counters;
-    hs_usage usage;        /* where the times are, if anywhere */
-    salvage_head *heads;   /* by address */
+    hs_usage usage;      /* where the times are, if anywhere */
+    salvage_head *heads; /* by address */
     size_t head_count, head_room;
     hs_dense_block *blocks; /* by heap */
     size_t block_count, block_room;
@@ -103,7 +103,7 @@ typedef struct salvage {
     size_t gap_count, gap_room;
     uint64_t *heaps; /* of the groups that were walked */
     size_t heap_count, heap_room;
-    bool has_items; /* the root leads to /items */
+    bool has_items;                                  /* the root leads to /items */
     bool items_damaged, blobs_damaged, kept_damaged; /* names below are missing */
     bool again; /* groups are walked a second time: what is known already is no finding */
 
@@ -194,8 +194,8 @@ int salvage_keep(salvage *s, uint64_t address, h5store_err *err);
 #define SALVAGE_RECOVERED "recovered"
 
 /* Save a result.  @p orphan: no name leads to it, so that it may have been removed. */
-int salvage_item(salvage *s, uint64_t address, const char *collection, const char *key,
-                 bool orphan, h5store_err *err);
+int salvage_item(salvage *s, uint64_t address, const char *collection, const char *key, bool orphan,
+                 h5store_err *err);
 
 /* Count a result as lost, and say so. */
 void salvage_lose_item(salvage *s, const char *collection, const char *key, const char *why);

@@ -20,7 +20,7 @@ struct orphan_look {
 
 static int
 orphan_take_look(const hs_ohdr_link *link, bool sure HS_UNUSED, void *context,
-                  h5store_err *err HS_UNUSED)
+                 h5store_err *err HS_UNUSED)
 {
     struct orphan_look *look = context;
     salvage_head *head = salvage_head_at(look->s, link->address);
@@ -99,8 +99,8 @@ orphan_read_path(salvage *s, uint64_t address, char **path, h5store_err *err)
 
     if (rc == H5STORE_OK)
         attribute = hs_ohdr_find(&header, "path");
-    *path =
-        attribute != NULL ? strndup((const char *)attribute->value, attribute->size) : strdup("");
+    *path = attribute != NULL ? strndup((const char *)attribute->value, attribute->size)
+                              : strdup("");
     return *path != NULL ? H5STORE_OK : hs_fail_nomem(err, 0, "a name");
 }
 
@@ -214,7 +214,7 @@ orphan_take_claims(salvage *s, h5store_err *err)
  * function has many, "recovered/<n>", where n is how many of their keys begin in the same way. */
 static void
 orphan_name_group(char (*prefixes)[3], size_t *count, size_t room, const char *prefix,
-                   uint64_t address, char name[64])
+                  uint64_t address, char name[64])
 {
     size_t same = 1;
 
@@ -248,8 +248,8 @@ orphan_take_groups(salvage *s, char (*prefixes)[3], size_t *count, h5store_err *
         if (rc < 0 || !orphan || look.hex64 == look.count || look.hex2 == look.count)
             continue;
         fan = look.fans == 0 && look.items > 0;
-        orphan_name_group(prefixes, count, ORPHAN_PREFIXES, fan ? look.prefix : NULL,
-                           head->address, name);
+        orphan_name_group(prefixes, count, ORPHAN_PREFIXES, fan ? look.prefix : NULL, head->address,
+                          name);
         rc = salvage_walk(s, fan ? PLACE_FAN : PLACE_COLLECTION, head->address, name, true, err);
     }
     return rc;
@@ -310,7 +310,7 @@ orphan_take_heaps(salvage *s, char (*prefixes)[3], size_t *count, h5store_err *e
             bool fan = look.items > look.groups;
 
             orphan_name_group(prefixes, count, ORPHAN_PREFIXES, fan ? look.prefix : NULL, heap,
-                               name);
+                              name);
             rc = salvage_walk_heap(s, fan ? PLACE_FAN : PLACE_COLLECTION, heap, name, err);
         }
     }

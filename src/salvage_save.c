@@ -94,8 +94,8 @@ save_read(salvage *s, const hs_blob *blob, uint64_t from, size_t size, size_t *g
     int rc;
 
     if (!hs_is_packed(&blob->packed))
-        return hs_os_pread(s->pager.fd, s->pager.path, s->buffer, size,
-                           blob->extent.address + from, got, err);
+        return hs_os_pread(s->pager.fd, s->pager.path, s->buffer, size, blob->extent.address + from,
+                           got, err);
     rc = hs_packed_read(save_file(s), &blob->packed, blob->extent, from, s->buffer, size, err);
     *got = rc == H5STORE_OK ? size : 0;
     return rc == H5STORE_E_DAMAGED ? H5STORE_OK : rc;

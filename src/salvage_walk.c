@@ -74,8 +74,8 @@ salvage_place_add(salvage_places *places, salvage_kind kind, uint64_t address,
                   const char *collection, const char *key, bool orphan, h5store_err *err)
 {
     salvage_place place = {kind, address, NULL, NULL, orphan};
-    int rc = hs_grow(&places->list, places->count, &places->room, sizeof *places->list,
-                     "salvaging", err);
+    int rc = hs_grow(&places->list, places->count, &places->room, sizeof *places->list, "salvaging",
+                     err);
 
     if (rc < 0)
         return rc;
@@ -452,8 +452,8 @@ salvage_fill_gaps(salvage *s, h5store_err *err)
         size_t count;
 
         blocks = salvage_blocks_of(s, gap->heap, &count);
-        rc =
-            hs_dense_links(&s->pager, gap->heap, gap->tree, blocks, count, walk_link, &job, &inner);
+        rc = hs_dense_links(&s->pager, gap->heap, gap->tree, blocks, count, walk_link, &job,
+                            &inner);
         if (rc == H5STORE_E_DAMAGED)
             rc = H5STORE_OK;
         else if (rc < 0 && err != NULL)

@@ -59,7 +59,7 @@ source_locate(const hs_source *source, uint64_t item, uint64_t at[])
 /* The length being a constant, each memcpy is one load and one store. */
 #define SOURCE_COPY(length) \
     for (uint64_t i = 0; i < count; i++, from += stride, to += (length)) \
-        memcpy(to, from, (length))
+    memcpy(to, from, (length))
 
 static void
 source_copy(uint8_t *to, const uint8_t *from, int64_t stride, uint64_t count, uint64_t item)

@@ -36,7 +36,6 @@ hs_source_is_whole(const hs_source *source)
 
 /* @p size bytes from @p from on: where they are, or copied to @p scratch, which has room for
  * them. */
-const uint8_t *hs_source_bytes(const hs_source *source, uint64_t from, size_t size,
-                               void *scratch);
+const uint8_t *hs_source_bytes(const hs_source *source, uint64_t from, size_t size, void *scratch);
 
 #endif

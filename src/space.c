@@ -39,7 +39,8 @@ hs_stamp_read(hs_pager *pager, hs_stamp *stamp, h5store_err *err)
     if (memcmp(page, stamp_magic, sizeof stamp_magic) != 0)
         return hs_fail(err, H5STORE_E_NOT_A_STORE, 0,
                        "'%s' is an HDF5 file, but not a container of h5store; choose another "
-                       "location, or move the file away", pager->path);
+                       "location, or move the file away",
+                       pager->path);
     version = hs_get_le32(page + 8);
     if (version > 1)
         return hs_fail(err, H5STORE_E_VERSION, 0,
@@ -47,8 +48,10 @@ hs_stamp_read(hs_pager *pager, hs_stamp *stamp, h5store_err *err)
                        "version 1; it was not touched: use a newer h5store, or another location",
                        pager->path, version);
     if (version == 0 || hs_get_le64(page + 248) != hs_sum64(page, 248))
-        return hs_fail(err, H5STORE_E_DAMAGED, 0, "the stamp of container '%s' is damaged; run "
-                       "'h5store verify', and restore the file or set it aside", pager->path);
+        return hs_fail(err, H5STORE_E_DAMAGED, 0,
+                       "the stamp of container '%s' is damaged; run "
+                       "'h5store verify', and restore the file or set it aside",
+                       pager->path);
     stamp->format_version = version;
     memcpy(stamp->container_id, page + 16, 16);
     return H5STORE_OK;
@@ -104,7 +107,8 @@ space_damaged(const hs_pager *pager, const char *what, h5store_err *err)
 {
     return hs_fail(err, H5STORE_E_DAMAGED, 0,
                    "the %s of container '%s' is damaged; run 'h5store verify', and restore the "
-                   "file or set it aside", what, pager->path);
+                   "file or set it aside",
+                   what, pager->path);
 }
 
 static int

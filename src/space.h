@@ -57,11 +57,11 @@ typedef struct hs_slot {
 /* Free blocks of HDF5 metadata, by length. */
 #define HS_SPACE_CLASSES 24
 typedef struct hs_blocks {
-    uint64_t metadata_bytes;           /* of all arenas and large blocks */
-    uint64_t free_bytes;               /* of the blocks below */
-    uint64_t heads[HS_SPACE_CLASSES];  /* address of the first of each class, or 0 */
+    uint64_t metadata_bytes;          /* of all arenas and large blocks */
+    uint64_t free_bytes;              /* of the blocks below */
+    uint64_t heads[HS_SPACE_CLASSES]; /* address of the first of each class, or 0 */
     uint64_t object_bytes; /* metadata of an item or blob when last made anew; 0: not known */
-    hs_extent *given;                  /* given back since the last save */
+    hs_extent *given;      /* given back since the last save */
     size_t given_count, given_room;
 } hs_blocks;
 
@@ -79,9 +79,9 @@ typedef struct hs_space {
     uint8_t *dirty;     /* one flag per page of the table */
     size_t dirty_room;
     bool header_dirty;
-    bool removed; /* a blob's extent became loose since the last save */
-    bool low_first;     /* take the lowest free extent that fits, not the smallest */
-    hs_extent *fresh;   /* metadata space taken since hs_space_start_metadata */
+    bool removed;     /* a blob's extent became loose since the last save */
+    bool low_first;   /* take the lowest free extent that fits, not the smallest */
+    hs_extent *fresh; /* metadata space taken since hs_space_start_metadata */
     size_t fresh_count, fresh_room;
     bool fresh_noted;
 } hs_space;

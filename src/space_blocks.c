@@ -29,7 +29,7 @@ static const char block_magic[8] = {'h', '5', 's', 'f', 'r', 'e', 'e', '\0'};
 
 /* The least length of each class. */
 static const uint32_t block_least[SPACE_CLASSES] = {
-    64,  96,   128,  160,  192,  256,  320,  384,  448,  512,   640,  768,
+    64,  96,   128,  160,  192,  256,  320,  384,  448,  512,  640,   768,
     896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096, 8192, 16384, 32768};
 
 /* The class that a block of this length belongs to; it is at least the least of all. */
@@ -39,7 +39,7 @@ block_class(uint64_t length)
     unsigned class = SPACE_CLASSES - 1;
 
     while (block_least[class] > length)
-        class--;
+        class --;
     return class;
 }
 
@@ -142,7 +142,7 @@ block_take(hs_space *space, hs_pager *pager, uint64_t size, uint64_t *address)
 
     if (blocks->free_bytes == 0 || size < block_least[0])
         return false;
-    for (unsigned class = block_class(size); class < SPACE_CLASSES; class++) {
+    for (unsigned class = block_class(size); class < SPACE_CLASSES; class ++) {
         uint64_t length, next, head = blocks->heads[class];
 
         if (head == 0)
@@ -278,8 +278,7 @@ blocks_compare(const void *a, const void *b)
 
 int
 hs_space_loosen_rest(hs_space *space, const hs_extent *used, size_t used_count,
-                     const hs_extent *more, size_t more_count, uint64_t sequence,
-                     h5store_err *err)
+                     const hs_extent *more, size_t more_count, uint64_t sequence, h5store_err *err)
 {
     size_t count = 0, room = used_count + more_count + space->count + space->fresh_count + 2;
     HS_CLEANUP(hs_freep) hs_extent *all = malloc(room * sizeof *all);

@@ -3,9 +3,9 @@
  * The public facade: opening, closing, totals.  Argument checks and handle life are here;
  * what is done is done below.
  */
-#include "store_impl.h"
 #include "extent.h"
 #include "recover.h"
+#include "store_impl.h"
 #include <math.h>
 
 int
@@ -100,8 +100,8 @@ store_check_options(const h5store_options *options, h5store_err *err)
         return hs_fail(err, H5STORE_E_INVALID, 0, "unknown durability %d",
                        (int)options->durability);
     if (!isfinite(options->timeout) || options->timeout < 0 || options->timeout > 1e9)
-        return hs_fail(err, H5STORE_E_INVALID, 0,
-                       "the timeout is %g seconds; give 0 to 1e9", options->timeout);
+        return hs_fail(err, H5STORE_E_INVALID, 0, "the timeout is %g seconds; give 0 to 1e9",
+                       options->timeout);
     if (options->threads < 0 || options->threads > 1024)
         return hs_fail(err, H5STORE_E_INVALID, 0, "the number of threads is %d; give 0 to 1024",
                        options->threads);

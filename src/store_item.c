@@ -353,8 +353,8 @@ item_read_text(h5store *store, const char *collection, const char *key, char **t
 }
 
 int
-h5store_item_get_metadata(h5store *store, const char *collection, const char *key,
-                          char **metadata, h5store_err *err)
+h5store_item_get_metadata(h5store *store, const char *collection, const char *key, char **metadata,
+                          h5store_err *err)
 {
     int rc = item_enter(store, collection, key, key != NULL && metadata != NULL,
                         "h5store_item_get_metadata", err);

@@ -47,8 +47,8 @@ h5store_salvage(const char *source, h5store *target, const h5store_salvage_optio
         return rc;
     rc = repair_check_source(source, target, err);
     if (rc == H5STORE_OK)
-        rc =
-            hs_salvage(source, target->container, options, result != NULL ? result : &ignored, err);
+        rc = hs_salvage(source, target->container, options, result != NULL ? result : &ignored,
+                        err);
     hs_store_leave(target);
     return rc;
 }

@@ -58,15 +58,15 @@ typedef struct tool_command {
     const char *help;
 } tool_command;
 
-#define HELP_CONTAINER                                                                             \
-    "\n"                                                                                           \
-    "CONTAINER is the file, or a folder that holds blobs.h5 or joblib/blobs.h5.\n"                 \
+#define HELP_CONTAINER \
+    "\n" \
+    "CONTAINER is the file, or a folder that holds blobs.h5 or joblib/blobs.h5.\n" \
     "\n"
-#define HELP_FORMS                                                                                 \
-    "      --tsv              one line a row, columns with names, tabs between\n"                  \
+#define HELP_FORMS \
+    "      --tsv              one line a row, columns with names, tabs between\n" \
     "      --json             one JSON document\n"
-#define HELP_COMMON                                                                                \
-    "      --timeout SECONDS  wait that long for a lock (default 30)\n"                            \
+#define HELP_COMMON \
+    "      --timeout SECONDS  wait that long for a lock (default 30)\n" \
     "  -h, --help             show this\n"
 
 static const tool_command tool_commands[] = {
@@ -276,8 +276,7 @@ tool_parse(const tool_command *command, int argc, char **argv, tool_args *args)
     }
     if (command->operand_needed && args->operand == NULL) {
         tool_complain("%s needs %s %s behind the container", command->name,
-                      strchr("AEIOU", command->operand[0]) != NULL ? "an" : "a",
-                      command->operand);
+                      strchr("AEIOU", command->operand[0]) != NULL ? "an" : "a", command->operand);
         return tool_usage(command);
     }
     if (optind < argc) {
@@ -332,8 +331,8 @@ tool_check_new(const char *path, h5store_err *err)
 
     if (lstat(path, &status) < 0 && errno == ENOENT)
         return H5STORE_OK;
-    return tool_fail(err, H5STORE_E_INVALID,
-                     "%s is there already; give another name, or remove it", path);
+    return tool_fail(err, H5STORE_E_INVALID, "%s is there already; give another name, or remove it",
+                     path);
 }
 
 /* Leave no empty container behind when nothing could be done. */

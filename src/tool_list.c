@@ -158,8 +158,9 @@ static void
 stat_values(const h5store_totals *totals, tool_value values[STAT_COUNT])
 {
     /* Blobs that h5store_put keeps may have no reference and outweigh what is saved. */
-    uint64_t saved =
-        totals->linked_bytes > totals->blob_bytes ? totals->linked_bytes - totals->blob_bytes : 0;
+    uint64_t saved = totals->linked_bytes > totals->blob_bytes
+                         ? totals->linked_bytes - totals->blob_bytes
+                         : 0;
     double percent = saved > 0 ? 100.0 * (double)saved / (double)totals->linked_bytes : 0.0;
 
     values[STAT_RESULTS] = tool_number(totals->items);

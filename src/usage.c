@@ -238,8 +238,8 @@ usage_move_table(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t seq
 }
 
 int
-hs_usage_set(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t hash,
-             hs_usage_times times, bool enter, uint64_t sequence, h5store_err *err)
+hs_usage_set(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t hash, hs_usage_times times,
+             bool enter, uint64_t sequence, h5store_err *err)
 {
     struct usage_place place;
     int rc = H5STORE_OK;
@@ -317,14 +317,13 @@ hs_usage_add_miss(hs_pager *pager, hs_space *space, hs_usage *usage, const hs_us
     sizes[0] = usage_pack(page + at, miss->collection, 100);
     sizes[1] = usage_pack(page + at + sizes[0], miss->key, 64);
     at += sizes[0] + sizes[1];
-    sizes[2] = usage_pack(page + at, miss->text, hs_min(sizeof miss->text - 1,
-                                                        MISS_TEXTS - sizes[0] - sizes[1]));
+    sizes[2] = usage_pack(page + at, miss->text,
+                          hs_min(sizeof miss->text - 1, MISS_TEXTS - sizes[0] - sizes[1]));
     for (unsigned i = 0; i < 3; i++)
         hs_put_le32(page + 8 + 4 * i, (uint32_t)sizes[i]);
-    return hs_pager_write(pager,
-                          usage->misses.address +
-                              usage->miss_next++ % HS_USAGE_MISSES * HS_PAGE_SIZE,
-                          page, sizeof page, err);
+    return hs_pager_write(
+        pager, usage->misses.address + usage->miss_next++ % HS_USAGE_MISSES * HS_PAGE_SIZE, page,
+        sizeof page, err);
 }
 
 /* Take a text of a page; false when it is longer than what there is room for. */
@@ -340,8 +339,8 @@ usage_unpack(const uint8_t **from, const uint8_t *end, uint32_t size, char *text
 }
 
 int
-hs_usage_read_misses(hs_pager *pager, const hs_usage *usage,
-                     hs_usage_miss misses[HS_USAGE_MISSES], size_t *count, h5store_err *err)
+hs_usage_read_misses(hs_pager *pager, const hs_usage *usage, hs_usage_miss misses[HS_USAGE_MISSES],
+                     size_t *count, h5store_err *err)
 {
     uint64_t written = usage->misses.length > 0 ? hs_min(usage->miss_next, HS_USAGE_MISSES) : 0;
 

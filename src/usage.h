@@ -57,8 +57,8 @@ int hs_usage_read_misses(hs_pager *pager, const hs_usage *usage,
 int hs_usage_set(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t hash,
                  hs_usage_times times, bool enter, uint64_t sequence, h5store_err *err);
 int hs_usage_remove(hs_pager *pager, const hs_usage *usage, uint64_t hash, h5store_err *err);
-int hs_usage_add_miss(hs_pager *pager, hs_space *space, hs_usage *usage,
-                      const hs_usage_miss *miss, h5store_err *err);
+int hs_usage_add_miss(hs_pager *pager, hs_space *space, hs_usage *usage, const hs_usage_miss *miss,
+                      h5store_err *err);
 /* Move table and ring to where the space table gives space now. */
 int hs_usage_move(hs_pager *pager, hs_space *space, hs_usage *usage, uint64_t sequence,
                   h5store_err *err);

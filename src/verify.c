@@ -318,8 +318,8 @@ verify_look_at_item(struct verify_state *v, hid_t file, const h5store_item_info 
 
     *found = (struct verify_trouble){.stray = SIZE_MAX, .bad = SIZE_MAX};
     if (rc == H5STORE_OK) {
-        rc = hs_item_read(v->container, address, v->options->check != H5STORE_CHECK_NEVER,
-                          &item, &found->damage);
+        rc = hs_item_read(v->container, address, v->options->check != H5STORE_CHECK_NEVER, &item,
+                          &found->damage);
         if (rc == H5STORE_OK)
             found->damage.code = H5STORE_OK;
         else if (err != NULL)

@@ -156,8 +156,8 @@ vfd_get_handle(H5FD_t *pub, hid_t fapl HS_UNUSED, void **handle)
 }
 
 static herr_t
-vfd_read(H5FD_t *pub, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED, haddr_t address,
-         size_t size, void *buffer)
+vfd_read(H5FD_t *pub, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED, haddr_t address, size_t size,
+         void *buffer)
 {
     vfd_file *file = (vfd_file *)pub;
     h5store_err err;
@@ -172,8 +172,8 @@ vfd_read(H5FD_t *pub, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED, haddr_t a
 }
 
 static herr_t
-vfd_write(H5FD_t *pub, H5FD_mem_t type, hid_t dxpl HS_UNUSED, haddr_t address,
-          size_t size, const void *buffer)
+vfd_write(H5FD_t *pub, H5FD_mem_t type, hid_t dxpl HS_UNUSED, haddr_t address, size_t size,
+          const void *buffer)
 {
     vfd_file *file = (vfd_file *)pub;
     h5store_err err;
@@ -196,7 +196,6 @@ vfd_flush(H5FD_t *pub HS_UNUSED, hid_t dxpl HS_UNUSED, hbool_t closing HS_UNUSED
 }
 
 static const H5FD_class_t vfd_class = {
-    HS_VFD_CLASS_HEAD
     .name = "h5store",
     .maxaddr = INT64_MAX,
     .fc_degree = H5F_CLOSE_STRONG,
@@ -216,6 +215,7 @@ static const H5FD_class_t vfd_class = {
     .flush = vfd_flush,
     .truncate = vfd_flush,
     .fl_map = H5FD_FLMAP_DICHOTOMY,
+    HS_VFD_CLASS_NEW,
 };
 
 /* The driver's id; registered again when the program has closed the HDF5 library. */

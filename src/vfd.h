@@ -17,10 +17,10 @@
 typedef struct hs_vfd_host {
     hs_pager *pager;
     hs_space *space;
-    hs_extent raw;     /* handed to HDF5's next allocation of raw data of raw_size bytes */
-    uint64_t raw_size; /* 0: no such allocation is expected */
-    uint64_t raw_given; /* how many bytes of it HDF5 got: what it writes there, we have written */
-    bool blank;        /* being created: HDF5 makes a superblock only in a file of no bytes */
+    hs_extent raw;       /* handed to HDF5's next allocation of raw data of raw_size bytes */
+    uint64_t raw_size;   /* 0: no such allocation is expected */
+    uint64_t raw_given;  /* how many bytes of it HDF5 got: what it writes there, we have written */
+    bool blank;          /* being created: HDF5 makes a superblock only in a file of no bytes */
     bool closing;        /* a file that has changes: what fails is noted, and HDF5 is not told;
                             it would keep the file half-closed, and crash when the program ends */
     h5store_err failure; /* the first failure inside a callback, of which HDF5 tells nothing */

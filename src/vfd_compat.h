@@ -13,9 +13,9 @@
 
 #if H5_VERSION_GE(1, 13, 0)
 #include <H5FDdevelop.h>
-#define HS_VFD_CLASS_HEAD .version = H5FD_CLASS_VERSION, .value = (H5FD_class_value_t)511,
+#define HS_VFD_CLASS_NEW .version = H5FD_CLASS_VERSION, .value = (H5FD_class_value_t)511
 #else
-#define HS_VFD_CLASS_HEAD
+#define HS_VFD_CLASS_NEW .sb_size = NULL
 #endif
 
 /* Object and link information: 1.12 replaced addresses by tokens, in new calls. */
@@ -26,14 +26,15 @@ typedef H5L_info2_t hs_link_info;
 #define hs_object_place(info) ((info).token)
 #define hs_link_iterate H5Literate2
 #define hs_link_info_get(loc, path, info) H5Lget_info2((loc), (path), (info), H5P_DEFAULT)
-#define hs_open_at(file, address)                                                                  \
-    __extension__({                                                                                \
-        H5O_token_t hs_token;                                                                      \
-        H5VLnative_addr_to_token((file), (address), &hs_token) < 0                                 \
-            ? H5I_INVALID_HID                                                                      \
-            : H5Oopen_by_token((file), hs_token);                                                  \
+#define hs_open_at(file, address) \
+    __extension__({ \
+        H5O_token_t hs_token; \
+        H5VLnative_addr_to_token((file), (address), &hs_token) < 0 \
+            ? H5I_INVALID_HID \
+            : H5Oopen_by_token((file), hs_token); \
     })
-#define hs_link_place(info) ((info).u.token) /* of the native format: the address, little-endian */
+/* The native format's token is the address, little-endian. */
+#define hs_link_place(info) ((info).u.token)
 #else
 typedef H5O_info_t hs_object_info;
 typedef H5L_info_t hs_link_info;

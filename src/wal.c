@@ -105,8 +105,8 @@ hs_wal_read_header(hs_wal *wal, bool *present, h5store_err *err)
     if (hs_get_le32(copy + 8) > WAL_VERSION)
         return hs_fail(err, H5STORE_E_VERSION, 0,
                        "the log '%s' is of version %u, and this library knows only version %u; it "
-                       "was not touched: use a newer h5store", wal->path, hs_get_le32(copy + 8),
-                       WAL_VERSION);
+                       "was not touched: use a newer h5store",
+                       wal->path, hs_get_le32(copy + 8), WAL_VERSION);
     memcpy(header->container_id, copy + 16, 16);
     memcpy(header->boot_id, copy + 32, 16);
     header->counter = hs_get_le64(copy + 48);
@@ -140,8 +140,8 @@ hs_wal_write_header(hs_wal *wal, h5store_err *err)
     hs_put_le64(copy + 88, header->superblock_sum);
     hs_put_le64(copy + 96, header->applying_sum);
     hs_put_le64(copy + 248, hs_sum64(copy, 248));
-    rc = hs_os_pwrite(wal->fd, wal->path, copy, sizeof copy,
-                      counter % 2 ? WAL_COPY_DISTANCE : 0, err);
+    rc = hs_os_pwrite(wal->fd, wal->path, copy, sizeof copy, counter % 2 ? WAL_COPY_DISTANCE : 0,
+                      err);
     if (rc < 0)
         return rc;
     header->counter = counter;
@@ -344,7 +344,8 @@ hs_wal_append(hs_wal *wal, const hs_overlay *pages, const hs_wal_blob *blobs, si
     if (pages->count > UINT32_MAX || blob_count > UINT32_MAX)
         return hs_fail(err, H5STORE_E_INVALID, 0,
                        "a commit of %zu pages and %zu blobs is too large for the log '%s'; make "
-                       "it in smaller batches", pages->count, blob_count, wal->path);
+                       "it in smaller batches",
+                       pages->count, blob_count, wal->path);
     record = malloc(WAL_RECORD_HEADER + body);
     if (record == NULL)
         return hs_fail_nomem(err, WAL_RECORD_HEADER + body, "a log record");

@@ -19,14 +19,14 @@
 /* What the header says.  Offsets are positions in the log. */
 typedef struct hs_wal_header {
     uint8_t container_id[16];
-    uint8_t boot_id[16];      /* of the machine's run in which it was last written */
-    uint64_t counter;         /* grows with each writing of the header */
-    uint64_t epoch;           /* grows when the log starts over */
-    uint64_t start;           /* of the first record that is still needed */
-    uint64_t start_sequence;  /* its sequence number, or the next one to be given */
-    uint64_t applied;         /* records up to this sequence number are in the file */
-    uint64_t superblock_sum;  /* hs_sum64 of the superblock as we left it in the file */
-    uint64_t applying_sum;    /* of the one that who applies is about to leave there */
+    uint8_t boot_id[16];     /* of the machine's run in which it was last written */
+    uint64_t counter;        /* grows with each writing of the header */
+    uint64_t epoch;          /* grows when the log starts over */
+    uint64_t start;          /* of the first record that is still needed */
+    uint64_t start_sequence; /* its sequence number, or the next one to be given */
+    uint64_t applied;        /* records up to this sequence number are in the file */
+    uint64_t superblock_sum; /* hs_sum64 of the superblock as we left it in the file */
+    uint64_t applying_sum;   /* of the one that who applies is about to leave there */
 } hs_wal_header;
 
 /* A blob whose bytes were written for a record: checked after a power cut. */
@@ -59,7 +59,7 @@ typedef struct hs_wal {
     uint8_t *window;        /* bytes of the log from window_start on */
     size_t window_size, window_room;
     uint64_t window_start;
-    uint64_t reserved;      /* there are blocks up to here, as far as this process knows */
+    uint64_t reserved; /* there are blocks up to here, as far as this process knows */
 } hs_wal;
 
 void hs_wal_release(hs_wal *wal);
@@ -94,8 +94,8 @@ int hs_wal_reserve(hs_wal *wal, size_t pages, size_t blobs, h5store_err *err);
  * Append a record (WRITE held, the tail at the end).  When this returns OK the commit has
  * happened, for every process, and survives the death of any (I1).
  */
-int hs_wal_append(hs_wal *wal, const hs_overlay *pages, const hs_wal_blob *blobs,
-                  size_t blob_count, unsigned flags, h5store_err *err);
+int hs_wal_append(hs_wal *wal, const hs_overlay *pages, const hs_wal_blob *blobs, size_t blob_count,
+                  unsigned flags, h5store_err *err);
 
 /* The end of the log at or above which nothing is needed: start over (WRITE held, READ
  * exclusive, everything up to the tail applied and synced). */

@@ -13,14 +13,8 @@
 
 /* For the tables: the shape ends with END, since a length may be 0. */
 #define END UINT64_MAX
-#define SHAPE(...)                                                                                 \
-    {                                                                                              \
-        __VA_ARGS__, END                                                                           \
-    }
-#define SCALAR                                                                                     \
-    {                                                                                              \
-        END                                                                                        \
-    }
+#define SHAPE(...) {__VA_ARGS__, END}
+#define SCALAR {END}
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -346,8 +340,8 @@ START_TEST(chunk_grid_keeps_bytes_contiguous)
         flat += layout.flat;
         kept += !layout.flat && layout.rank > 1 && layout.extent > chunk_bytes;
         padded += layout.extent > array.nbytes;
-        cut_inside +=
-            !layout.flat && layout.dims[0] > 1 && layout.chunk[0] == 1 && chunk_bytes > itemsize;
+        cut_inside += !layout.flat && layout.dims[0] > 1 && layout.chunk[0] == 1 &&
+                      chunk_bytes > itemsize;
     }
     /* Each way of cutting was met, and often. */
     ck_assert_uint_gt(checked, 500000);

@@ -96,8 +96,8 @@ END_TEST
 START_TEST(stock_hdf5_reads_the_array)
 {
     double numbers[300][50], read[300][50];
-    h5store_array array = {.dtype = "'<f8'", .rank = 2, .shape = {300, 50},
-                           .nbytes = sizeof numbers, .data = numbers};
+    h5store_array array = {
+        .dtype = "'<f8'", .rank = 2, .shape = {300, 50}, .nbytes = sizeof numbers, .data = numbers};
     char text[H5STORE_ID_TEXT_SIZE], path[100];
     hsize_t dims[2];
     h5store_id id;

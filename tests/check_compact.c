@@ -239,8 +239,12 @@ START_TEST(rebuild_keeps_everything)
     h5store_batch *batch = box_begin(store);
     uint8_t *output = malloc(200000);
     h5store_id ids[3], kept = box_put(store, 70000, 77, NULL);
-    h5store_item_spec spec = {.collection = "deep/er/f", .key = "big", .output = output,
-                              .output_size = 200000, .metadata = "{\"a\": 1}", .links = ids,
+    h5store_item_spec spec = {.collection = "deep/er/f",
+                              .key = "big",
+                              .output = output,
+                              .output_size = 200000,
+                              .metadata = "{\"a\": 1}",
+                              .links = ids,
                               .link_count = 3};
     const void *read;
     char *text;

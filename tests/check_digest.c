@@ -113,8 +113,9 @@ plain_sum(const h5store_array *array)
 
     append(&message, "", 0);
     for (uint64_t at = 0; at < array->nbytes; at += PIECE)
-        append_number(&message, XXH3_64bits(data + at, array->nbytes - at < PIECE
-                                                           ? array->nbytes - at : PIECE));
+        append_number(
+            &message,
+            XXH3_64bits(data + at, array->nbytes - at < PIECE ? array->nbytes - at : PIECE));
     sum = XXH3_64bits(message.bytes, message.size);
     free(message.bytes);
     return sum;
@@ -292,8 +293,11 @@ END_TEST
 
 START_TEST(every_bit_counts)
 {
-    h5store_array array = {.dtype = "'|u1'", .rank = 1, .shape = {2 * PIECE + 9},
-                           .nbytes = 2 * PIECE + 9, .data = bytes};
+    h5store_array array = {.dtype = "'|u1'",
+                           .rank = 1,
+                           .shape = {2 * PIECE + 9},
+                           .nbytes = 2 * PIECE + 9,
+                           .data = bytes};
     h5store_id id = name_of(&array), other;
     uint64_t sum = plain_sum(&array), other_sum, seed = 5;
 

@@ -167,8 +167,8 @@ END_TEST
 START_TEST(bytes_come_to_any_place_in_a_page)
 {
     static const size_t places[] = {0, 1, 16, 48, 63, 64, 100, 2048, 4095};
-    h5store_array array = {.dtype = "'|u1'", .rank = 1, .shape = {SIZE}, .nbytes = SIZE,
-                           .data = data};
+    h5store_array array = {
+        .dtype = "'|u1'", .rank = 1, .shape = {SIZE}, .nbytes = SIZE, .data = data};
     hs_extent extent = reserve(c, SIZE);
     uint8_t *room = malloc(SIZE + 2 * 4096), *page = room + 4096 - (uintptr_t)room % 4096;
     h5store_id id, named;
@@ -274,8 +274,8 @@ START_TEST(what_nobody_pins_of_a_joined_extent_is_freed)
     BOX_OK(hs_container_write_begin(c, NULL, &box_err));
     for (int i = 0; i < 5; i++) {
         ck_assert(hs_space_tighten(hs_container_space(c), parts[i]));
-        BOX_OK(hs_space_loosen(hs_container_space(c), parts[i], hs_container_sequence(c),
-                               &box_err));
+        BOX_OK(
+            hs_space_loosen(hs_container_space(c), parts[i], hs_container_sequence(c), &box_err));
     }
     BOX_OK(hs_container_commit(c, NULL, 0, &box_err));
     ck_assert_uint_eq(loose_extents(), 1);
@@ -440,9 +440,8 @@ START_TEST(what_it_is_too_late_for_is_left_to_the_next)
     hs_container_unpin(c, large);
     hs_container_unpin(c, small);
     BOX_OK(hs_extent_reclaim_until(c, 0, &box_err));
-    ck_assert_uint_eq(used_bytes(),
-                      used + large.length - STEP + wall.length + small.length);
-    ck_assert_uint_eq(loose_extents(), 3); /* the wall is one */
+    ck_assert_uint_eq(used_bytes(), used + large.length - STEP + wall.length + small.length);
+    ck_assert_uint_eq(loose_extents(), 3);                /* the wall is one */
     ck_assert_uint_ge(disk + 65536, disk_bytes() + STEP); /* the log grows by a little */
     BOX_OK(hs_container_checkpoint(c, false, &box_err));
     BOX_OK(hs_extent_reclaim_until(c, 0, &box_err));

@@ -180,8 +180,8 @@ END_TEST
 
 START_TEST(paths_that_lead_nowhere)
 {
-    static const char *const missing[] = {"/b",        "/a/larg", "/a/large2", "/a/large/x",
-                                          "/target0/x", "/target3"};
+    static const char *const missing[] = {"/b",         "/a/larg",    "/a/large2",
+                                          "/a/large/x", "/target0/x", "/target3"};
     uint64_t address = 7;
 
     make_file();
@@ -314,8 +314,7 @@ START_TEST(names_with_the_same_hash)
         ck_assert_int_eq(look(name, &address), H5STORE_OK);
         ck_assert_uint_eq(address, target_address(0));
         name_of(all[i + 1].n, name);
-        ck_assert_int_eq(look(name, &address),
-                         pairs % 2 == 0 ? H5STORE_OK : H5STORE_E_NOT_FOUND);
+        ck_assert_int_eq(look(name, &address), pairs % 2 == 0 ? H5STORE_OK : H5STORE_E_NOT_FOUND);
         if (pairs++ % 2 == 0)
             ck_assert_uint_eq(address, target_address(1));
     }

@@ -225,7 +225,8 @@ START_TEST(items_are_spread_over_groups)
     ck_assert_int_eq(box_run("[ $(h5ls '%s/items/m/f' | wc -l) -gt 200 ]", box_path()), 0);
     ck_assert_int_eq(
         box_run("[ $(h5dump -A 0 -g /items/m/f '%s' | grep -cE 'GROUP \"[0-9a-f]{8}\"') -eq 512 ]",
-                box_path()), 0);
+                box_path()),
+        0);
 }
 END_TEST
 

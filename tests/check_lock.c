@@ -115,8 +115,7 @@ START_TEST(member_is_upgraded_by_the_last_and_stays_shared_otherwise)
 
     ck_assert_int_eq(hs_lock_take(h.locks, HS_LOCK_MEMBER, HS_SHARED, later(LONG), NULL), 0);
     ck_assert_int_eq(ask(c, TAKE, HS_LOCK_MEMBER, HS_SHARED), 0);
-    ck_assert_int_eq(hs_lock_take(h.locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL),
-                     H5STORE_E_BUSY);
+    ck_assert_int_eq(hs_lock_take(h.locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL), H5STORE_E_BUSY);
     ck_assert_int_eq(hs_lock_held(h.locks, HS_LOCK_MEMBER), HS_SHARED);
     ck_assert_int_eq(ask(c, TRY, HS_LOCK_MEMBER, HS_EXCLUSIVE), H5STORE_E_BUSY);
     ck_assert_int_eq(ask(c, RELEASE, HS_LOCK_MEMBER, 0), 0);
@@ -205,8 +204,7 @@ START_TEST(who_waits_gets_the_lock_when_it_is_released)
     await_waiter(&h, AT_NEXT);
     hs_lock_release(h.locks, HS_LOCK_WRITE);
     /* Fairness: it cannot be had again before the one that waits had it. */
-    ck_assert_int_eq(hs_lock_take(h.locks, HS_LOCK_WRITE, HS_EXCLUSIVE, 0, NULL),
-                     H5STORE_E_BUSY);
+    ck_assert_int_eq(hs_lock_take(h.locks, HS_LOCK_WRITE, HS_EXCLUSIVE, 0, NULL), H5STORE_E_BUSY);
     ck_assert_int_eq(locker_hear(c), 0);
     ck_assert_int_eq(ask(c, RELEASE, HS_LOCK_WRITE, 0), 0);
     ck_assert_int_eq(hs_lock_take(h.locks, HS_LOCK_WRITE, HS_EXCLUSIVE, 0, NULL), H5STORE_OK);
@@ -257,9 +255,9 @@ END_TEST
 struct contest {
     atomic_bool stop;
     atomic_uint total;
-    unsigned turns[BUSY]; /* each written by one child */
+    unsigned turns[BUSY];      /* each written by one child */
     volatile unsigned guarded; /* changed under WRITE alone, in two steps */
-    int number; /* of the child to be started */
+    int number;                /* of the child to be started */
 };
 
 static int
@@ -424,9 +422,13 @@ START_TEST(failures_of_the_system_have_their_codes)
     static const struct {
         int os_errno, code;
     } cases[] = {
-        {EINVAL, H5STORE_E_UNSUPPORTED}, {ENOLCK, H5STORE_E_UNSUPPORTED},
-        {EOPNOTSUPP, H5STORE_E_UNSUPPORTED}, {EIO, H5STORE_E_IO},
-        {EAGAIN, H5STORE_E_BUSY}, {EACCES, H5STORE_E_BUSY}, {EINTR, H5STORE_OK},
+        {EINVAL, H5STORE_E_UNSUPPORTED},
+        {ENOLCK, H5STORE_E_UNSUPPORTED},
+        {EOPNOTSUPP, H5STORE_E_UNSUPPORTED},
+        {EIO, H5STORE_E_IO},
+        {EAGAIN, H5STORE_E_BUSY},
+        {EACCES, H5STORE_E_BUSY},
+        {EINTR, H5STORE_OK},
     };
     handle h = open_handle();
 

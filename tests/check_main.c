@@ -16,8 +16,7 @@ static const struct {
     Suite *(*make)(void);
 } suites[] = {
 #define SUITE_ENTRY(module) {#module, module##_suite},
-    SUITES(SUITE_ENTRY)
-};
+    SUITES(SUITE_ENTRY)};
 
 #define SUITE_COUNT (sizeof suites / sizeof suites[0])
 

@@ -164,9 +164,9 @@ compare_dataset(struct tour *tour, hid_t dataset, const hs_ohdr *header)
             unsigned flags, value = 0;
             size_t values = 1;
 
-            ck_assert_int_eq((int)header->filters[i].id,
-                             H5Pget_filter2(creation, (unsigned)i, &flags, &values, &value, 0, NULL,
-                                            NULL));
+            ck_assert_int_eq(
+                (int)header->filters[i].id,
+                H5Pget_filter2(creation, (unsigned)i, &flags, &values, &value, 0, NULL, NULL));
             ck_assert_uint_eq(header->filters[i].value, value);
         }
         ck_assert_uint_ne(header->layout_place, 0);
@@ -408,8 +408,10 @@ START_TEST(nonsense_with_a_right_checksum_is_survived)
         ck_assert_int_eq(hs_pager_read(&pager, block.address, old, block.length, &err), H5STORE_OK);
         memcpy(bytes, old, block.length);
         for (uint64_t i = fixture_random(&state) % 4; i < 4; i++)
-            bytes[4 + fixture_random(&state) % (block.length - 8)] =
-                (uint8_t)(fixture_random(&state) >> 20) & (i % 2 ? 0xFF : 0x0F);
+            bytes[4 + fixture_random(&state) % (block.length - 8)] = (uint8_t)(fixture_random(
+                                                                                   &state) >>
+                                                                               20) &
+                                                                     (i % 2 ? 0xFF : 0x0F);
         hs_put_le32(bytes + block.length - 4, hs_ohdr_checksum(bytes, block.length - 4));
         poke(block.address, bytes, block.length);
         rc = hs_ohdr_read(&pager, address, &again, &err);

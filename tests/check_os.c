@@ -75,12 +75,12 @@ START_TEST(open_says_why_not)
     int opened = 77;
     h5store_err err;
 
-    expect_failure(hs_os_open(missing, O_RDONLY, &opened, &err), H5STORE_E_NOT_FOUND, ENOENT,
-                   &err, missing);
-    expect_failure(hs_os_open(path, O_RDWR | O_CREAT | O_EXCL, &opened, &err), H5STORE_E_IO,
-                   EEXIST, &err, path);
-    expect_failure(hs_os_open(fixture_folder(), O_RDWR, &opened, &err), H5STORE_E_IO, EISDIR,
-                   &err, fixture_folder());
+    expect_failure(hs_os_open(missing, O_RDONLY, &opened, &err), H5STORE_E_NOT_FOUND, ENOENT, &err,
+                   missing);
+    expect_failure(hs_os_open(path, O_RDWR | O_CREAT | O_EXCL, &opened, &err), H5STORE_E_IO, EEXIST,
+                   &err, path);
+    expect_failure(hs_os_open(fixture_folder(), O_RDWR, &opened, &err), H5STORE_E_IO, EISDIR, &err,
+                   fixture_folder());
     faulty_arm(EACCES, 1);
     expect_failure(hs_os_open(path, O_RDWR, &opened, &err), H5STORE_E_READ_ONLY, EACCES, &err,
                    path);
@@ -155,8 +155,8 @@ START_TEST(failed_calls_have_their_codes)
     static const struct {
         int os_errno, code;
     } cases[] = {
-        {EIO, H5STORE_E_IO},           {ENOSPC, H5STORE_E_NO_SPACE}, {EDQUOT, H5STORE_E_NO_SPACE},
-        {EROFS, H5STORE_E_READ_ONLY},  {ENOMEM, H5STORE_E_NOMEM},
+        {EIO, H5STORE_E_IO},          {ENOSPC, H5STORE_E_NO_SPACE}, {EDQUOT, H5STORE_E_NO_SPACE},
+        {EROFS, H5STORE_E_READ_ONLY}, {ENOMEM, H5STORE_E_NOMEM},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -211,10 +211,10 @@ START_TEST(offsets_that_no_file_has_are_refused)
     void *address;
     h5store_err err;
 
-    expect_failure(hs_os_pread(fd, path, &byte, 1, UINT64_MAX, NULL, &err), H5STORE_E_IO,
-                   EOVERFLOW, &err, path);
-    expect_failure(hs_os_pread(fd, path, &byte, 1, INT64_MAX, NULL, &err), H5STORE_E_IO,
-                   EOVERFLOW, &err, path);
+    expect_failure(hs_os_pread(fd, path, &byte, 1, UINT64_MAX, NULL, &err), H5STORE_E_IO, EOVERFLOW,
+                   &err, path);
+    expect_failure(hs_os_pread(fd, path, &byte, 1, INT64_MAX, NULL, &err), H5STORE_E_IO, EOVERFLOW,
+                   &err, path);
     expect_failure(hs_os_pwrite(fd, path, &byte, 1, INT64_MAX, &err), H5STORE_E_NO_SPACE, EFBIG,
                    &err, path);
     expect_failure(hs_os_truncate(fd, path, UINT64_MAX, &err), H5STORE_E_NO_SPACE, EFBIG, &err,

@@ -5,9 +5,9 @@
  */
 #include "packed.h"
 #include "reader.h"
+#include "suites.h"
 #include "support/container.h"
 #include "support/fixture.h"
-#include "suites.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -42,8 +42,11 @@ smooth(uint64_t rows, uint64_t columns, unsigned seed)
     ck_assert_ptr_nonnull(numbers);
     for (uint64_t i = 0; i < rows * columns; i++)
         numbers[i] = (double)(i / 5 + seed);
-    return (h5store_array){.dtype = "'<f8'", .rank = 2, .shape = {rows, columns},
-                           .nbytes = rows * columns * sizeof *numbers, .data = numbers};
+    return (h5store_array){.dtype = "'<f8'",
+                           .rank = 2,
+                           .shape = {rows, columns},
+                           .nbytes = rows * columns * sizeof *numbers,
+                           .data = numbers};
 }
 
 static h5store_id
@@ -144,8 +147,8 @@ END_TEST
 /* From so few rows that it does not pay, through one row, to sizes round those of a chunk. */
 START_TEST(any_shape_comes_back)
 {
-    static const uint64_t shapes[][2] = {{1, 1},     {100, 20},  {1, 5000}, {5000, 1},
-                                         {2048, 1},  {2047, 1},  {7, 9999}, {65536, 2},
+    static const uint64_t shapes[][2] = {{1, 1},     {100, 20},   {1, 5000},  {5000, 1},
+                                         {2048, 1},  {2047, 1},   {7, 9999},  {65536, 2},
                                          {65537, 1}, {131072, 1}, {3, 65536}, {1, 300000}};
     h5store_array array = smooth(shapes[_i][0], shapes[_i][1], 2);
     h5store_id id, same;
@@ -392,8 +395,8 @@ START_TEST(damaged_index_is_never_believed)
     ck_assert_int_eq(packed.count > 1024, _i);
     BOX_OK(hs_packed_blocks(pager, &in.header, blocks, &box_err));
     BOX_FAILS(H5STORE_E_DAMAGED,
-              hs_packed_parse(pager, &in.header, extent.address + extent.length - 1, &other,
-                              &again, &box_err));
+              hs_packed_parse(pager, &in.header, extent.address + extent.length - 1, &other, &again,
+                              &box_err));
     for (int b = 0; b < 2; b++)
         for (uint64_t i = 0; i < blocks[b].length; i += _i == 0 || i < 64 ? 1 : 97) {
             uint8_t byte, wrong;

@@ -124,14 +124,16 @@ START_TEST(failure_stops_the_loop_and_comes_back)
         struct failing failing = {0, 0};
         h5store_err err = {0};
 
-        ck_assert_int_eq(hs_parallel_for(UINT64_C(1) << 60, threads[t], failing_step, &failing,
-                                         &err), H5STORE_E_DAMAGED);
+        ck_assert_int_eq(
+            hs_parallel_for(UINT64_C(1) << 60, threads[t], failing_step, &failing, &err),
+            H5STORE_E_DAMAGED);
         ck_assert_int_eq(err.code, H5STORE_E_DAMAGED);
         ck_assert_str_eq(err.message, "step 500 is bad");
         ck_assert_uint_eq(atomic_load(&failing.running), 0);
         ck_assert_uint_ge(atomic_load(&failing.done), BAD + 1);
-        ck_assert_int_eq(hs_parallel_for(UINT64_C(1) << 60, threads[t], failing_step, &failing,
-                                         NULL), H5STORE_E_DAMAGED);
+        ck_assert_int_eq(
+            hs_parallel_for(UINT64_C(1) << 60, threads[t], failing_step, &failing, NULL),
+            H5STORE_E_DAMAGED);
     }
 }
 END_TEST
@@ -195,8 +197,7 @@ START_TEST(signals_stay_with_the_threads_of_the_program)
 
     masks.caller = pthread_self();
     pthread_sigmask(SIG_SETMASK, NULL, &before);
-    ck_assert_msg(hs_parallel_for(4, 4, mask_step, &masks, &err) == H5STORE_OK, "%s",
-                  err.message);
+    ck_assert_msg(hs_parallel_for(4, 4, mask_step, &masks, &err) == H5STORE_OK, "%s", err.message);
     ck_assert_int_eq(atomic_load(&masks.others), 3);
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     for (int number = 1; number < 32; number++)
@@ -268,8 +269,8 @@ START_TEST(usual_number_keeps_to_what_the_environment_says)
     static const struct {
         const char *text;
         int limit; /* 0: none */
-    } cases[] = {{"1", 1},   {"2", 2},  {"3,2,1", 3}, {" 2 ", 2}, {"1000000", 0}, {"0", 0},
-                 {"-1", 0},  {"", 0},   {"two", 0},   {"2x", 0},  {",2", 0}};
+    } cases[] = {{"1", 1},  {"2", 2}, {"3,2,1", 3}, {" 2 ", 2}, {"1000000", 0}, {"0", 0},
+                 {"-1", 0}, {"", 0},  {"two", 0},   {"2x", 0},  {",2", 0}};
     int cpus = hs_os_cpu_count(), usual = cpus < 8 ? cpus : 8;
 
     unsetenv("OMP_NUM_THREADS");

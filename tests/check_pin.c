@@ -101,9 +101,19 @@ START_TEST(impossible_pins_are_damage)
     static const struct {
         uint64_t address, length;
     } bad[] = {
-        {4096, 0}, {most, 4096}, {most - 1, 2}, {0, most + 1}, {UINT64_MAX, 2}, {2, UINT64_MAX},
+        {4096, 0},
+        {most, 4096},
+        {most - 1, 2},
+        {0, most + 1},
+        {UINT64_MAX, 2},
+        {2, UINT64_MAX},
         /* Overlapping the pin on [8192, 16384) without being it. */
-        {8192, 4096}, {8192, 12288}, {4096, 8192}, {12288, 4096}, {4096, 65536}, {8193, 1},
+        {8192, 4096},
+        {8192, 12288},
+        {4096, 8192},
+        {12288, 4096},
+        {4096, 65536},
+        {8193, 1},
     };
     handle h = open_handle();
     bool granted;
@@ -116,8 +126,9 @@ START_TEST(impossible_pins_are_damage)
                          H5STORE_E_DAMAGED);
         ck_assert_ptr_nonnull(strstr(err.message, locker_path));
         if (i < 6)
-            ck_assert_int_eq(hs_pin_try_exclusive(h.locks, bad[i].address, bad[i].length,
-                                                  &granted, NULL), H5STORE_E_DAMAGED);
+            ck_assert_int_eq(
+                hs_pin_try_exclusive(h.locks, bad[i].address, bad[i].length, &granted, NULL),
+                H5STORE_E_DAMAGED);
     }
     ck_assert_int_eq(hs_pin_take(h.locks, most - 4096, 4096, NULL), H5STORE_OK);
     ck_assert_int_eq(hs_pin_take(h.locks, 16384, 4096, NULL), H5STORE_OK);

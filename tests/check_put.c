@@ -4,9 +4,9 @@
  * change under way are never stored under another name.
  */
 #include "put.h"
+#include "suites.h"
 #include "support/container.h"
 #include "support/fixture.h"
-#include "suites.h"
 #include <stdlib.h>
 
 #define ROWS 1500u
@@ -45,9 +45,12 @@ teardown(void)
 static h5store_array
 sliced(void)
 {
-    return (h5store_array){.dtype = "'<f8'", .rank = 2, .shape = {ROWS, COLUMNS / 2},
+    return (h5store_array){.dtype = "'<f8'",
+                           .rank = 2,
+                           .shape = {ROWS, COLUMNS / 2},
                            .nbytes = ROWS * COLUMNS / 2 * sizeof(double),
-                           .data = grid + (ROWS - 1) * COLUMNS, .strides = strides};
+                           .data = grid + (ROWS - 1) * COLUMNS,
+                           .strides = strides};
 }
 
 static h5store_array

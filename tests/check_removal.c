@@ -53,8 +53,7 @@ setup(void)
                                    i % 5 == 0 && i > 0 ? H5STORE_EXISTS : H5STORE_OK);
 
         box_set_in(batch, collection, key_of(i), &id, 1);
-        BOX_OK(h5store_batch_set_times(batch, collection, key_of(i), 1000 + i, 2000 + i,
-                                       &box_err));
+        BOX_OK(h5store_batch_set_times(batch, collection, key_of(i), 1000 + i, 2000 + i, &box_err));
     }
     box_set_in(batch, "m", "by itself", NULL, 0);
     box_set_in(batch, "n", "elsewhere", &kept, 1);

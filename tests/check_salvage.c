@@ -88,8 +88,8 @@ START_TEST(without_items_names_are_made_up)
     unsigned told = 0;
 
     for (unsigned n = 0; n < PATIENT_ITEMS; n++) /* those that say themselves where they are */
-        told +=
-            strcmp(patient_collection(n), "m/f") == 0 || strcmp(patient_collection(n), "top") == 0;
+        told += strcmp(patient_collection(n), "m/f") == 0 ||
+                strcmp(patient_collection(n), "top") == 0;
     patient_zero(path, patient_address("/items"), 64);
     patient_salvage(path, &found);
     patient_expect_all(&found);

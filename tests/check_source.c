@@ -70,8 +70,8 @@ compare(const h5store_array *array, size_t itemsize)
 
 START_TEST(contiguous_bytes_are_not_copied)
 {
-    h5store_array array = {.dtype = "'|u1'", .rank = 1, .shape = {1000}, .nbytes = 1000,
-                           .data = memory};
+    h5store_array array = {
+        .dtype = "'|u1'", .rank = 1, .shape = {1000}, .nbytes = 1000, .data = memory};
     hs_source source = hs_source_of(&array);
 
     ck_assert(hs_source_is_whole(&source));
@@ -82,8 +82,12 @@ END_TEST
 START_TEST(strides_that_are_contiguous_are_noticed)
 {
     static const int64_t strides[] = {4096, 96, 8, 8};
-    h5store_array array = {.dtype = "'<f8'", .rank = 4, .shape = {1, 10, 1, 12}, .nbytes = 960,
-                           .data = memory, .strides = strides};
+    h5store_array array = {.dtype = "'<f8'",
+                           .rank = 4,
+                           .shape = {1, 10, 1, 12},
+                           .nbytes = 960,
+                           .data = memory,
+                           .strides = strides};
     hs_source source = hs_source_of(&array);
 
     ck_assert(hs_source_is_whole(&source));
@@ -105,8 +109,7 @@ START_TEST(any_strides_give_the_bytes_in_order)
         int rank = 1 + (int)draw(5), order[5];
         int64_t strides[5], whole = (int64_t)itemsize;
         uint64_t elements = 1;
-        h5store_array array = {.dtype = "'|u1'", .rank = rank, .data = memory,
-                               .strides = strides};
+        h5store_array array = {.dtype = "'|u1'", .rank = rank, .data = memory, .strides = strides};
 
         for (int i = 0; i < rank; i++)
             order[i] = i;
@@ -150,10 +153,10 @@ START_TEST(name_is_that_of_the_copy)
     const size_t rows = 3001, columns = 1501, all = rows * columns * 4;
     uint8_t *large = malloc(2 * all), *copy = malloc(all);
     const int64_t strides[] = {-(int64_t)columns * 8, 8};
-    h5store_array array = {.dtype = "'<f4'", .rank = 2, .shape = {rows, columns}, .nbytes = all,
-                           .strides = strides};
-    h5store_array plain = {.dtype = "'<f4'", .rank = 2, .shape = {rows, columns}, .nbytes = all,
-                           .data = copy};
+    h5store_array array = {
+        .dtype = "'<f4'", .rank = 2, .shape = {rows, columns}, .nbytes = all, .strides = strides};
+    h5store_array plain = {
+        .dtype = "'<f4'", .rank = 2, .shape = {rows, columns}, .nbytes = all, .data = copy};
     h5store_id id, same;
     uint64_t sum, same_sum;
 

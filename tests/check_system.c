@@ -250,10 +250,12 @@ START_TEST(failures_of_locks_have_their_codes)
     static const struct {
         int os_errno, range, whole; /* code of a byte-range lock, and of flock */
     } cases[] = {
-        {EINVAL, H5STORE_E_UNSUPPORTED, H5STORE_E_IO}, {ENOLCK, H5STORE_E_UNSUPPORTED, H5STORE_OK},
+        {EINVAL, H5STORE_E_UNSUPPORTED, H5STORE_E_IO},
+        {ENOLCK, H5STORE_E_UNSUPPORTED, H5STORE_OK},
         {EOPNOTSUPP, H5STORE_E_UNSUPPORTED, H5STORE_OK},
         {ENOSYS, H5STORE_E_UNSUPPORTED, H5STORE_OK},
-        {EIO, H5STORE_E_IO, H5STORE_E_IO}, {EINTR, H5STORE_OK, H5STORE_OK},
+        {EIO, H5STORE_E_IO, H5STORE_E_IO},
+        {EINTR, H5STORE_OK, H5STORE_OK},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -150,9 +150,9 @@ START_TEST(times_outlive_compaction_and_salvage)
     BOX_OK(h5store_batch_begin(store, &batch, &box_err));
     for (unsigned i = 0; i < 400; i++) {
         snprintf(key, sizeof key, "%u", i);
-        BOX_OK(i % 2 == 0 ? h5store_batch_remove(batch, "m/f", key, &box_err)
-                          : h5store_batch_set_times(batch, "m/f", key, 1000 + i, 2000 + i,
-                                                    &box_err));
+        BOX_OK(i % 2 == 0
+                   ? h5store_batch_remove(batch, "m/f", key, &box_err)
+                   : h5store_batch_set_times(batch, "m/f", key, 1000 + i, 2000 + i, &box_err));
     }
     BOX_OK(h5store_batch_commit(batch, &box_err));
     BOX_OK(h5store_compact(store, NULL, NULL, &done, &box_err));

@@ -54,8 +54,7 @@ array_describe(PyObject *object, const char *dtype, h5store_array *array,
     }
     whole = PyArray_IS_C_CONTIGUOUS(numpy) || PyArray_IS_F_CONTIGUOUS(numpy);
     array->dtype = dtype;
-    array->order =
-        PyArray_IS_C_CONTIGUOUS(numpy) || !whole ? H5STORE_ORDER_C : H5STORE_ORDER_F;
+    array->order = PyArray_IS_C_CONTIGUOUS(numpy) || !whole ? H5STORE_ORDER_C : H5STORE_ORDER_F;
     array->rank = PyArray_NDIM(numpy);
     for (int i = 0; i < array->rank; i++) {
         array->shape[i] = (uint64_t)PyArray_DIM(numpy, i);

@@ -8,8 +8,7 @@
 #include "state.h"
 
 typedef struct BatchObject {
-    PyObject_HEAD
-    StoreObject *store;
+    PyObject_HEAD StoreObject *store;
     h5store_batch *batch; /* NULL once ended */
     int busy;
 } BatchObject;
@@ -352,8 +351,7 @@ static PyType_Slot batch_slots[] = {
 static PyType_Spec batch_spec = {
     .name = "decache._h5store.Batch",
     .basicsize = sizeof(BatchObject),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = batch_slots,
 };
 

@@ -210,16 +210,14 @@ static PyType_Slot blob_slots[] = {
 static PyType_Spec blob_spec = {
     .name = "decache._h5store.Blob",
     .basicsize = sizeof(BlobObject),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = blob_slots,
 };
 
 /* ---- the walk ---------------------------------------------------------- */
 
 typedef struct BlobCursorObject {
-    PyObject_HEAD
-    StoreObject *store; /* kept open by the reference */
+    PyObject_HEAD StoreObject *store; /* kept open by the reference */
     h5store_blob_cursor *cursor;
     int busy;
 } BlobCursorObject;
@@ -304,8 +302,7 @@ static PyType_Slot blob_cursor_slots[] = {
 static PyType_Spec blob_cursor_spec = {
     .name = "decache._h5store.BlobCursor",
     .basicsize = sizeof(BlobCursorObject),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = blob_cursor_slots,
 };
 

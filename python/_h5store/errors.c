@@ -11,8 +11,8 @@
 
 struct error_class {
     int code;
-    const char *name;      /* full */
-    PyObject **also;       /* a class of Python's, or NULL */
+    const char *name; /* full */
+    PyObject **also;  /* a class of Python's, or NULL */
     const char *doc;
 };
 
@@ -43,8 +43,7 @@ static const struct error_class error_table[] = {
      "The container or its file system does not allow writing."},
     {H5STORE_E_FORKED, "decache.ForkedError", &no_class,
      "The handle was opened before a fork and is used in the child."},
-    {H5STORE_E_CLOSED, "decache.ClosedError", &PyExc_ValueError,
-     "The store is closed."},
+    {H5STORE_E_CLOSED, "decache.ClosedError", &PyExc_ValueError, "The store is closed."},
     {H5STORE_E_UNSUPPORTED, "decache.UnsupportedError", &no_class,
      "A type that HDF5 cannot hold, or a file system without working locks."},
     {H5STORE_E_POISONED, "decache.PoisonedError", &no_class,
@@ -127,8 +126,7 @@ error_raise(const module_state *state, const h5store_err *err)
     PyObject *type = state->error;
     PyObject *message, *exception;
 
-    if (err->code < 0 && -err->code < ERROR_CLASS_COUNT &&
-        state->error_classes[-err->code] != NULL)
+    if (err->code < 0 && -err->code < ERROR_CLASS_COUNT && state->error_classes[-err->code] != NULL)
         type = state->error_classes[-err->code];
 
     message = PyUnicode_DecodeUTF8(err->message, (Py_ssize_t)strlen(err->message),

@@ -14,8 +14,7 @@
 #include "state.h"
 
 typedef struct HookObject {
-    PyObject_HEAD
-    Py_ssize_t threshold;
+    PyObject_HEAD Py_ssize_t threshold;
     PyObject *on_array;  /* (ndarray) -> reduce value or NotImplemented */
     PyObject *on_buffer; /* (PickleBuffer) -> true: keep it in the stream */
 } HookObject;
@@ -99,9 +98,12 @@ static PyMethodDef hook_methods[] = {
 };
 
 static PyType_Slot hook_slots[] = {
-    {Py_tp_new, hook_new},           {Py_tp_dealloc, hook_dealloc},
-    {Py_tp_traverse, hook_traverse}, {Py_tp_clear, hook_clear},
-    {Py_tp_methods, hook_methods},   {Py_tp_doc, "PickleHook(threshold, on_array, on_buffer)"},
+    {Py_tp_new, hook_new},
+    {Py_tp_dealloc, hook_dealloc},
+    {Py_tp_traverse, hook_traverse},
+    {Py_tp_clear, hook_clear},
+    {Py_tp_methods, hook_methods},
+    {Py_tp_doc, "PickleHook(threshold, on_array, on_buffer)"},
     {0, NULL},
 };
 

@@ -7,8 +7,7 @@
 #include <string.h>
 
 typedef struct ItemObject {
-    PyObject_HEAD
-    StoreObject *store;
+    PyObject_HEAD StoreObject *store;
     h5store_item *item;
 } ItemObject;
 
@@ -100,16 +99,14 @@ static PyType_Slot item_slots[] = {
 static PyType_Spec item_spec = {
     .name = "decache._h5store.Item",
     .basicsize = sizeof(ItemObject),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = item_slots,
 };
 
 /* ---- the walk ---------------------------------------------------------- */
 
 typedef struct ItemCursorObject {
-    PyObject_HEAD
-    StoreObject *store; /* kept open by the reference */
+    PyObject_HEAD StoreObject *store; /* kept open by the reference */
     h5store_item_cursor *cursor;
     int busy;
 } ItemCursorObject;
@@ -238,8 +235,7 @@ static PyType_Slot item_cursor_slots[] = {
 static PyType_Spec item_cursor_spec = {
     .name = "decache._h5store.ItemCursor",
     .basicsize = sizeof(ItemCursorObject),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = item_cursor_slots,
 };
 

@@ -58,8 +58,8 @@ static int
 module_exec(PyObject *module)
 {
     static int (*const parts[])(PyObject *, module_state *) = {
-        errors_add, store_add, blob_add, item_add, batch_add, verify_add, usage_add, repair_add,
-        hook_add,
+        errors_add, store_add, blob_add,   item_add, batch_add,
+        verify_add, usage_add, repair_add, hook_add,
     };
     module_state *state = PyModule_GetState(module);
 

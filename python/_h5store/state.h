@@ -17,8 +17,8 @@
 #define DECACHE_STATE_H
 
 #define PY_SSIZE_T_CLEAN
-#include <Python.h>
 #include <h5store/h5store.h>
+#include <Python.h>
 #include <pythread.h>
 #include <sys/types.h>
 
@@ -45,17 +45,15 @@ typedef struct module_state {
 } module_state;
 
 typedef struct StoreObject {
-    PyObject_HEAD
-    h5store *store; /* NULL once closed */
-    Py_ssize_t active; /* calls between store_enter and store_leave */
-    int closing;       /* close() waits for `idle` */
+    PyObject_HEAD h5store *store; /* NULL once closed */
+    Py_ssize_t active;            /* calls between store_enter and store_leave */
+    int closing;                  /* close() waits for `idle` */
     PyThread_type_lock idle;
     pid_t pid; /* of the process that opened it */
 } StoreObject;
 
 typedef struct BlobObject {
-    PyObject_HEAD
-    PyObject *owner; /* the Store or Item that it came from */
+    PyObject_HEAD PyObject *owner; /* the Store or Item that it came from */
     h5store_blob *blob;
     int borrowed; /* the item closes it */
     int busy;

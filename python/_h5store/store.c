@@ -71,8 +71,8 @@ durability_converter(PyObject *text, void *durability)
 static PyObject *
 store_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"path",       "create",  "read_only", "durability",
-                            "timeout",    "threads", NULL};
+    static char *names[] = {"path",    "create",  "read_only", "durability",
+                            "timeout", "threads", NULL};
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     h5store_options options;
     PyObject *path = NULL;
@@ -81,10 +81,9 @@ store_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     h5store_err err;
 
     h5store_options_init(&options);
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|$ppO&di:Store", names,
-                                     PyUnicode_FSConverter, &path, &create, &read_only,
-                                     durability_converter, &options.durability,
-                                     &options.timeout, &options.threads))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|$ppO&di:Store", names, PyUnicode_FSConverter,
+                                     &path, &create, &read_only, durability_converter,
+                                     &options.durability, &options.timeout, &options.threads))
         return NULL;
     options.flags = (create ? H5STORE_CREATE : 0u) | (read_only ? H5STORE_READ_ONLY : 0u);
 
@@ -276,8 +275,7 @@ store_item(StoreObject *self, PyObject *args)
     if (store == NULL)
         goto done;
     Py_BEGIN_ALLOW_THREADS
-    rc = h5store_item_open(store, PyBytes_AsString(collection), PyBytes_AsString(key), &item,
-                           &err);
+    rc = h5store_item_open(store, PyBytes_AsString(collection), PyBytes_AsString(key), &item, &err);
     Py_END_ALLOW_THREADS
     store_leave(self);
     if (rc < 0)
@@ -451,8 +449,8 @@ store_stat(StoreObject *self, PyObject *Py_UNUSED(ignored))
         return error_raise(state_of((PyObject *)self), &err);
 
     const uint64_t values[] = {
-        totals.items,        totals.blobs,      totals.links,     totals.blob_bytes,
-        totals.linked_bytes, totals.free_bytes, totals.file_size, totals.disk_bytes,
+        totals.items,        totals.blobs,      totals.links,          totals.blob_bytes,
+        totals.linked_bytes, totals.free_bytes, totals.file_size,      totals.disk_bytes,
         totals.log_bytes,    totals.used_bytes, totals.metadata_bytes,
     };
 
@@ -539,8 +537,10 @@ static PyGetSetDef store_getset[] = {
 };
 
 static PyType_Slot store_slots[] = {
-    {Py_tp_new, store_new},         {Py_tp_dealloc, store_dealloc},
-    {Py_tp_methods, store_methods}, {Py_tp_getset, store_getset},
+    {Py_tp_new, store_new},
+    {Py_tp_dealloc, store_dealloc},
+    {Py_tp_methods, store_methods},
+    {Py_tp_getset, store_getset},
     {Py_tp_doc, "Store(path, *, create=False, read_only=False, durability='process', "
                 "timeout=30.0, threads=0)"},
     {0, NULL},

@@ -53,8 +53,7 @@ main(int argc, char **argv)
         return 2;
     }
     if (strcmp(h5store_version(), H5STORE_VERSION) != 0) {
-        fprintf(stderr, "link: headers of %s, library of %s\n", H5STORE_VERSION,
-                h5store_version());
+        fprintf(stderr, "link: headers of %s, library of %s\n", H5STORE_VERSION, h5store_version());
         return EXIT_FAILURE;
     }
 

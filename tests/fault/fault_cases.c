@@ -2,8 +2,8 @@
 /*
  * Every public call that can fail, each with what it needs.  See faults.h.
  */
-#include "faults.h"
 #include "../support/sample.h"
+#include "faults.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -431,10 +431,8 @@ call_salvage(fault_context *c, h5store_err *err)
     return h5store_close(target, err) < 0 ? err->code : rc;
 }
 
-#define ON_STORE(name, prepare, call)                                                         \
-    {                                                                                         \
-        name, false, false, false, H5STORE_DURABLE_PROCESS, prepare, call                     \
-    }
+#define ON_STORE(name, prepare, call) \
+    {name, false, false, false, H5STORE_DURABLE_PROCESS, prepare, call}
 
 const fault_case fault_cases[] = {
     {"open", false, true, false, H5STORE_DURABLE_PROCESS, NULL, call_open},

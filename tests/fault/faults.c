@@ -10,10 +10,10 @@
  * succeeds must have done its work.  With --lasting everything after the failure fails as well.
  */
 #include "faults.h"
-#include "inject.h"
 #include "../support/holdings.h"
 #include "../support/sample.h"
 #include "../support/scratch.h"
+#include "inject.h"
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -66,8 +66,8 @@ fault_make(void *context)
     h5store *store;
 
     inject_install();
-    PROVE(fault_open(scratch_path(folder, "c.h5"), H5STORE_CREATE, H5STORE_DURABLE_PROCESS,
-                     &store, &err) == 0,
+    PROVE(fault_open(scratch_path(folder, "c.h5"), H5STORE_CREATE, H5STORE_DURABLE_PROCESS, &store,
+                     &err) == 0,
           "%s", err.message);
     PROVE(fault_fill(store, &err) == 0, "%s", err.message);
     if (folder == fault_left)
@@ -152,8 +152,7 @@ fault_look(const struct fault_run *run, uint64_t n, int rc, const holdings *befo
 
 /* Make the call with failure @p n (0: none).  True when the failure was met. */
 static bool
-fault_once(const struct fault_run *run, uint64_t n, const holdings *before,
-           const holdings *after)
+fault_once(const struct fault_run *run, uint64_t n, const holdings *before, const holdings *after)
 {
     const fault_case *test = run->test;
     fault_context context = {.path = fault_path};

@@ -138,9 +138,8 @@ inject_open(const char *path, int flags, mode_t mode)
 {
     unsigned blocks = flags & O_CREAT ? NEEDS_BLOCKS : 0;
 
-    return inject_call("open", OPENS | INTERRUPTIBLE | blocks)
-               ? -1
-               : hs_os_real.open(path, flags, mode);
+    return inject_call("open", OPENS | INTERRUPTIBLE | blocks) ? -1
+                                                               : hs_os_real.open(path, flags, mode);
 }
 
 static ssize_t
@@ -234,9 +233,8 @@ inject_unlink(const char *path)
 static void *
 inject_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)
 {
-    return inject_call("mmap", 0)
-               ? MAP_FAILED
-               : hs_os_real.mmap(address, length, protection, flags, fd, offset);
+    return inject_call("mmap", 0) ? MAP_FAILED
+                                  : hs_os_real.mmap(address, length, protection, flags, fd, offset);
 }
 
 void

@@ -24,12 +24,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define FUZZ_MUST(condition)                                                                  \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
-            fprintf(stderr, "fuzz_wal: not true: %s\n", #condition);                          \
-            __builtin_trap();                                                                 \
-        }                                                                                     \
+#define FUZZ_MUST(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "fuzz_wal: not true: %s\n", #condition); \
+            __builtin_trap(); \
+        } \
     } while (0)
 
 static void
@@ -114,8 +114,8 @@ fuzz_append(hs_wal *wal)
         wal->tail = tail;
         wal->next_sequence = sequence;
         FUZZ_MUST(hs_wal_next(wal, &record, &err) == H5STORE_OK);
-        FUZZ_MUST(record.sequence == sequence && record.page_count == 1 &&
-                  record.blob_count == 1 && record.flags == HS_RECORD_METADATA);
+        FUZZ_MUST(record.sequence == sequence && record.page_count == 1 && record.blob_count == 1 &&
+                  record.flags == HS_RECORD_METADATA);
         FUZZ_MUST(hs_get_le64(record.pages) == 7 &&
                   memcmp(record.pages + 8, page, sizeof page) == 0);
         FUZZ_MUST(hs_wal_next(wal, &record, &err) == H5STORE_DONE);

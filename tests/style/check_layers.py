@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ BUILD = pathlib.Path(os.environ.get("top_builddir", TOP / "build"))
 NM = os.environ.get("NM", "nm").split()
 
 MOST_LINES = 700
+CLANG_FORMAT = 19  #: other versions lay some lines out in another way
 make_list = runpy.run_path(str(TOP / "setup.py"), run_name="lists")["make_list"]
 
 LAYERS = {
@@ -215,12 +217,40 @@ def check_files() -> Iterator[str]:
                 yield f"{name}:{number}: {len(line)} columns"
             if line != line.rstrip():
                 yield f"{name}:{number}: space at the end of the line"
+            if "\t" in line and name != "Makefile.am":
+                yield f"{name}:{number}: a tab"
+
+
+def check_format() -> Iterator[str]:
+    """All C is as .clang-format says, where the version that it was written for is at hand."""
+    beside = pathlib.Path(sys.executable).with_name("clang-format")
+    program = str(beside) if beside.exists() else shutil.which("clang-format") or ""
+    version = subprocess.run([program, "--version"], stdout=subprocess.PIPE, text=True).stdout \
+        if program else ""
+    if f" {CLANG_FORMAT}." not in version:
+        seen[f"clang-format {CLANG_FORMAT}: not here, so layout was not checked; times"] += 1
+        return
+    here = sorted(
+        str(path.relative_to(TOP))
+        for folder in ("bench", "examples", "h5store", "python/_h5store", "src", "tests")
+        for path in (TOP / folder).rglob("*")
+        if path.suffix in (".c", ".cc", ".h") and path.name != "version.h"
+    )
+    seen["laid out"] += len(here)
+    done = subprocess.run(
+        [program, "--dry-run", "-Werror", "--ferror-limit=1", *here],
+        cwd=TOP, stderr=subprocess.PIPE, text=True,
+    )
+    for name in re.findall(r"^(\S+:\d+):\d+: error: ", done.stderr, re.MULTILINE):
+        yield f"{name}: not as .clang-format says; run clang-format -i"
+    if done.returncode and not re.search(r": error: ", done.stderr):
+        yield f"clang-format failed: {done.stderr.strip()}"
 
 
 def main() -> int:
     complaints = []
     for check in (check_layers, check_versions, check_contracts, check_names, check_exports,
-                  check_files):
+                  check_files, check_format):
         before = seen.total()
         complaints += check()
         if seen.total() == before:

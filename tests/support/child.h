@@ -42,13 +42,13 @@ void *child_shared_memory(size_t size);
  * this says where, and ends the child with CHILD_FAILED, which child_wait then returns.
  */
 #define CHILD_FAILED 120
-#define child_assert(condition)                                                               \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
-            fprintf(stderr, "%s:%d: in a child: '%s' does not hold\n", __FILE__, __LINE__,     \
-                    #condition);                                                              \
-            _exit(CHILD_FAILED);                                                              \
-        }                                                                                     \
+#define child_assert(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "%s:%d: in a child: '%s' does not hold\n", __FILE__, __LINE__, \
+                    #condition); \
+            _exit(CHILD_FAILED); \
+        } \
     } while (0)
 
 #endif

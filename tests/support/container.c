@@ -64,10 +64,10 @@ box_fail(const char *format, ...)
 }
 
 /* As ck_assert, in a child too. */
-#define BOX_ASSERT(condition)                                                                      \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            box_fail("%s:%d: '%s' does not hold", __FILE__, __LINE__, #condition);                 \
+#define BOX_ASSERT(condition) \
+    do { \
+        if (!(condition)) \
+            box_fail("%s:%d: '%s' does not hold", __FILE__, __LINE__, #condition); \
     } while (0)
 
 int

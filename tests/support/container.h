@@ -32,8 +32,8 @@ extern h5store_err box_err;
 
 /* Fail the test unless @p call gives @p expected, says so in box_err, and has words for it. */
 void box_fails_at(int code, int expected, const char *call, const char *file, int line);
-#define BOX_FAILS(expected, call)                                                                  \
-    (memset(&box_err, 0, sizeof box_err),                                                          \
+#define BOX_FAILS(expected, call) \
+    (memset(&box_err, 0, sizeof box_err), \
      box_fails_at((call), (expected), #call, __FILE__, __LINE__))
 
 /* Open the container of the test, with a timeout of 10 s. */

@@ -210,8 +210,8 @@ crashfs_open(const char *path, int flags, mode_t mode)
 static bool
 crashfs_may_tear(off_t offset, size_t size)
 {
-    return size > 0 && (uint64_t)offset / CRASHFS_SECTOR !=
-                           ((uint64_t)offset + size - 1) / CRASHFS_SECTOR;
+    return size > 0 &&
+           (uint64_t)offset / CRASHFS_SECTOR != ((uint64_t)offset + size - 1) / CRASHFS_SECTOR;
 }
 
 static ssize_t

@@ -41,8 +41,7 @@ crashfs_list(const char *folder, struct crashfs_link *names, size_t *count)
     while ((entry = readdir(stream)) != NULL) {
         if (entry->d_name[0] == '.')
             continue;
-        PROVE(*count < CRASHFS_NAMES && strlen(entry->d_name) < CRASHFS_NAME, "%s",
-              entry->d_name);
+        PROVE(*count < CRASHFS_NAMES && strlen(entry->d_name) < CRASHFS_NAME, "%s", entry->d_name);
         strcpy(names[(*count)++].name, entry->d_name);
     }
     closedir(stream);
@@ -171,9 +170,9 @@ rebuild_is_synced(const crashfs_record *record, size_t i, size_t n)
     for (size_t j = i + 1; j < n; j++) {
         const struct crashfs_entry *later = &record->entries[j];
 
-        if (rebuild_is_name(entry->kind) ? later->kind == CRASHFS_SYNC_FOLDER
-                                         : later->kind == CRASHFS_SYNC &&
-                                               later->object == entry->object)
+        if (rebuild_is_name(entry->kind)
+                ? later->kind == CRASHFS_SYNC_FOLDER
+                : later->kind == CRASHFS_SYNC && later->object == entry->object)
             return true;
     }
     return false;
@@ -208,8 +207,8 @@ rebuild_save(const struct rebuild *b, const char *folder)
         if (fd == 0)
             continue;
         fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        PROVE(fd >= 0 && write(fd, object->bytes, object->size) == (ssize_t)object->size,
-              "%s: %s", path, strerror(errno));
+        PROVE(fd >= 0 && write(fd, object->bytes, object->size) == (ssize_t)object->size, "%s: %s",
+              path, strerror(errno));
         close(fd);
     }
 }
@@ -241,8 +240,7 @@ crashfs_rebuild(const crashfs_record *record, const char *base, const char *fold
                         (loss == CRASHFS_LOSE_SOME && scratch_draw(random, 2) == 0);
 
             if (kept)
-                rebuild_data(b, record, entry,
-                             !sure && loss == CRASHFS_LOSE_SOME ? random : NULL);
+                rebuild_data(b, record, entry, !sure && loss == CRASHFS_LOSE_SOME ? random : NULL);
         }
     }
     rebuild_save(b, folder);

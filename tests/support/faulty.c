@@ -23,10 +23,10 @@ trip(void)
     return -1;
 }
 
-#define FAULTY(name, parameters, arguments)                                                   \
-    static int faulty_##name parameters                                                       \
-    {                                                                                         \
-        return trip() != 0 ? -1 : hs_os_real.name arguments;                                  \
+#define FAULTY(name, parameters, arguments) \
+    static int faulty_##name parameters \
+    { \
+        return trip() != 0 ? -1 : hs_os_real.name arguments; \
     }
 FAULTY(open, (const char *name, int flags, mode_t mode), (name, flags, mode))
 FAULTY(ftruncate, (int file, off_t length), (file, length))

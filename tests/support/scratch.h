@@ -12,10 +12,10 @@
 #include <sys/types.h>
 
 /* Print and end the process with status 1 unless the condition holds. */
-#define PROVE(condition, ...)                                                                      \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            scratch_fail(__FILE__, __LINE__, #condition, __VA_ARGS__);                             \
+#define PROVE(condition, ...) \
+    do { \
+        if (!(condition)) \
+            scratch_fail(__FILE__, __LINE__, #condition, __VA_ARGS__); \
     } while (0)
 
 void scratch_fail(const char *file, int line, const char *condition, const char *format, ...)

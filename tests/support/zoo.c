@@ -26,8 +26,8 @@ static h5store_id
 zoo_put_even(h5store_batch *batch)
 {
     static int32_t numbers[100000];
-    h5store_array array = {.dtype = "'<i4'", .rank = 1, .shape = {100000}, .nbytes = 400000,
-                           .data = numbers};
+    h5store_array array = {
+        .dtype = "'<i4'", .rank = 1, .shape = {100000}, .nbytes = 400000, .data = numbers};
     h5store_id id;
 
     for (int i = 0; i < 100000; i++)

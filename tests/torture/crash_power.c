@@ -11,14 +11,14 @@
  *
  * and verify must find nothing.  The recovery is then cut short in the same way.
  */
+#include "../../src/common.h"
 #include "../support/sample.h"
 #include "crash.h"
-#include "../../src/common.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -232,9 +232,10 @@ power_tell_length(const char *where)
         (void)fstat(fd, &status);
         close(fd);
     }
-    fprintf(stderr, "%s: HDF5 refuses the file after closing; it has %lld bytes, and says %llu, "
-            "mark %d\n", where, (long long)status.st_size,
-            (unsigned long long)hs_get_le64(head + 28), head[11]);
+    fprintf(stderr,
+            "%s: HDF5 refuses the file after closing; it has %lld bytes, and says %llu, "
+            "mark %d\n",
+            where, (long long)status.st_size, (unsigned long long)hs_get_le64(head + 28), head[11]);
 }
 
 static void

@@ -18,8 +18,8 @@
  */
 #include "kill.h"
 #include "../support/crashfs.h"
-#include "../support/sample.h"
 #include "../support/holdings.h"
+#include "../support/sample.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,9 +30,9 @@
 #include <unistd.h>
 
 #define KILL_MOST_WORKERS 16
-#define KILL_POOL 60        /* seeds of arrays */
-#define KILL_COLLECTIONS 3  /* of each worker */
-#define KILL_PER_CHECK 20   /* deaths between two looks */
+#define KILL_POOL 60            /* seeds of arrays */
+#define KILL_COLLECTIONS 3      /* of each worker */
+#define KILL_PER_CHECK 20       /* deaths between two looks */
 #define KILL_KEPT WITNESS_GROUP /* the first key that is a kept array, not items */
 
 static const char *kill_path;
@@ -190,8 +190,7 @@ worker_step(struct kill_worker *w, int workers)
     } else if (dice < 84) {
         worker_read(w, workers);
     } else if (dice < 92) {
-        worker_keep(w, KILL_KEPT +
-                           (uint32_t)scratch_draw(&w->random, WITNESS_KEYS - KILL_KEPT));
+        worker_keep(w, KILL_KEPT + (uint32_t)scratch_draw(&w->random, WITNESS_KEYS - KILL_KEPT));
     } else if (dice < 95) {
         int rc = h5store_flush(w->store, &kill_err);
 
@@ -229,8 +228,8 @@ struct kill_look {
 static void
 look_say(const char *what, int slot, uint32_t key, uint64_t state)
 {
-    fprintf(stderr, "  worker %d, key %u, state %llu: %s\n", slot, key,
-            (unsigned long long)state, what);
+    fprintf(stderr, "  worker %d, key %u, state %llu: %s\n", slot, key, (unsigned long long)state,
+            what);
 }
 
 /* The seed of an item, 0 when it is not there, UINT64_MAX when it is wrong. */
@@ -498,10 +497,9 @@ kill_store(uint64_t kills, int workers, uint64_t seed)
            (unsigned long long)run.totals.kills, (unsigned long long)run.totals.by_call,
            (unsigned long long)acknowledged, (unsigned long long)run.totals.checks,
            (unsigned long long)run.look->items, (unsigned long long)run.look->packed,
-           (unsigned long long)run.look->lost,
-           (unsigned long long)run.look->wrong, (unsigned long long)run.look->torn,
-           (unsigned long long)run.look->errors, (unsigned long long)run.totals.failures,
-           scratch_seconds() - began);
+           (unsigned long long)run.look->lost, (unsigned long long)run.look->wrong,
+           (unsigned long long)run.look->torn, (unsigned long long)run.look->errors,
+           (unsigned long long)run.totals.failures, scratch_seconds() - began);
     if (run.totals.kills < kills || run.totals.by_call == 0 || acknowledged < kills ||
         run.look->items == 0 || run.look->packed == 0 || run.totals.checks < 2 ||
         run.stock->read == 0) {

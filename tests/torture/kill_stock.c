@@ -5,8 +5,8 @@
  * a second one.  A file that was spoilt is set aside and a new one begun, and what it held
  * counts as lost once.
  */
-#include "kill.h"
 #include "../support/sample.h"
+#include "kill.h"
 #include <errno.h>
 #include <hdf5.h>
 #include <signal.h>
@@ -27,9 +27,8 @@ stock_open(void)
 
     if (stock_latest)
         H5Pset_libver_bounds(fapl, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
-    file = access(stock_path, F_OK) == 0
-               ? H5Fopen(stock_path, H5F_ACC_RDWR, fapl)
-               : H5Fcreate(stock_path, H5F_ACC_EXCL, H5P_DEFAULT, fapl);
+    file = access(stock_path, F_OK) == 0 ? H5Fopen(stock_path, H5F_ACC_RDWR, fapl)
+                                         : H5Fcreate(stock_path, H5F_ACC_EXCL, H5P_DEFAULT, fapl);
     H5Pclose(fapl);
     return file;
 }

@@ -33,10 +33,10 @@
 
 struct many_shared {
     volatile int ready, go, stop;
-    uint64_t stored, found;            /* same */
-    uint64_t looks, mapped, changed;   /* mapped */
-    uint64_t packed;                   /* of the looks, at arrays that are packed */
-    uint64_t turns[MANY_MOST];         /* turns, programs */
+    uint64_t stored, found;          /* same */
+    uint64_t looks, mapped, changed; /* mapped */
+    uint64_t packed;                 /* of the looks, at arrays that are packed */
+    uint64_t turns[MANY_MOST];       /* turns, programs */
     double longest;
     uint64_t read, refused, different; /* programs */
     uint64_t errors;
@@ -167,8 +167,8 @@ many_same(void)
     many_start(4, same_run, children);
     many_end(4, children);
     blobs = many_check();
-    printf("  same: 4 processes put %d arrays: %llu blobs, %llu written, %llu found\n",
-           MANY_ROUNDS, (unsigned long long)blobs, (unsigned long long)many->stored,
+    printf("  same: 4 processes put %d arrays: %llu blobs, %llu written, %llu found\n", MANY_ROUNDS,
+           (unsigned long long)blobs, (unsigned long long)many->stored,
            (unsigned long long)many->found);
     PROVE(blobs == MANY_ROUNDS, "%llu blobs", (unsigned long long)blobs);
     PROVE(many->stored + many->found == 4 * MANY_ROUNDS && many->stored >= MANY_ROUNDS, "puts");
@@ -197,8 +197,9 @@ many_write(int index)
 
         many_key(scratch_draw(&random, MANY_KEYS), key);
         if (scratch_draw(&random, 3) > 0) {
-            many_need(sample_set_item(store, "m/f", key, 1 + scratch_draw(&random, 30), 1,
-                                      &many_err), "set");
+            many_need(
+                sample_set_item(store, "m/f", key, 1 + scratch_draw(&random, 30), 1, &many_err),
+                "set");
         } else {
             many_need(h5store_batch_begin(store, &batch, &many_err), "begin");
             many_need(h5store_batch_remove(batch, "m/f", key, &many_err), "remove");
@@ -277,8 +278,7 @@ many_mapped(void)
            (unsigned long long)(many->turns[0] + many->turns[1] + many->turns[2]),
            (unsigned long long)many->changed);
     PROVE(many->changed == 0, "a mapping changed");
-    PROVE(many->mapped > 0 && many->looks > many->packed && many->packed > 0 &&
-              many->turns[0] > 0,
+    PROVE(many->mapped > 0 && many->looks > many->packed && many->packed > 0 && many->turns[0] > 0,
           "nothing was done");
 }
 
@@ -344,8 +344,7 @@ many_programs(void)
     (void)many_check();
     printf("  programs: while 4 wrote (%llu commits), %llu other HDF5 programs read all, %llu were "
            "refused, %llu read something else\n",
-           (unsigned long long)(many->turns[0] + many->turns[1] + many->turns[2] +
-                                many->turns[3]),
+           (unsigned long long)(many->turns[0] + many->turns[1] + many->turns[2] + many->turns[3]),
            (unsigned long long)many->read, (unsigned long long)many->refused,
            (unsigned long long)many->different);
     PROVE(many->different == 0, "a program read something else");

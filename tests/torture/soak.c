@@ -134,9 +134,12 @@ soak_set(h5store_batch *batch, unsigned slot, struct soak_slot content)
 {
     char collection[32], key[32], output[64];
     h5store_id ids[2];
-    h5store_item_spec spec = {.collection = collection, .key = key, .output = output,
+    h5store_item_spec spec = {.collection = collection,
+                              .key = key,
+                              .output = output,
                               .metadata = "{\"duration\": 0.5, \"input_args\": {\"x\": \"1\"}}",
-                              .links = ids, .link_count = 1};
+                              .links = ids,
+                              .link_count = 1};
 
     soak_names(slot, collection, key);
     spec.output_size = (size_t)snprintf(output, sizeof output, "%llu %llu",
@@ -377,8 +380,7 @@ soak_look_at_all(void)
 {
     struct stat file, fresh;
 
-    PROVE(scratch_run(soak_stop, NULL, 600) == 0,
-          "the container is not as it was left");
+    PROVE(scratch_run(soak_stop, NULL, 600) == 0, "the container is not as it was left");
     PROVE(soak->errors == 0, "%llu errors", (unsigned long long)soak->errors);
     PROVE(soak->items > SOAK_SLOTS / 2, "there are %llu results", (unsigned long long)soak->items);
     PROVE(stat(soak_path, &file) == 0 && stat(soak_fresh, &fresh) == 0, "%s", strerror(errno));
@@ -427,8 +429,8 @@ main(int count, char **arguments)
         soak_look_at_all();
     }
     PROVE(soak->puts >= soak_cycles - SOAK_STOPS * soak_workers && soak->reads > 0 &&
-              soak->checks > SOAK_STOPS * SOAK_SLOTS && soak->openings > 0 &&
-              soak->removals > 0 && soak->puts == soak->removals + soak->items,
+              soak->checks > SOAK_STOPS * SOAK_SLOTS && soak->openings > 0 && soak->removals > 0 &&
+              soak->puts == soak->removals + soak->items,
           "%llu puts, %llu removals, %llu reads", (unsigned long long)soak->puts,
           (unsigned long long)soak->removals, (unsigned long long)soak->reads);
     printf("soak: %llu puts and %llu removals by %u processes with %llu reopenings, %llu results "

@@ -138,8 +138,9 @@ threads_step(struct threads_one *one, scratch_random *random)
 
     snprintf(key, sizeof key, "k%llu", (unsigned long long)scratch_draw(random, THREADS_KEYS));
     if (dice < 35)
-        return threads_went(sample_set_item(one->store, "m/f", key, 1 + scratch_draw(random, 20),
-                                            2, &err), "set", &err);
+        return threads_went(
+            sample_set_item(one->store, "m/f", key, 1 + scratch_draw(random, 20), 2, &err), "set",
+            &err);
     if (dice < 45)
         return threads_went(threads_remove(one->store, key, &err), "remove", &err);
     if (dice < 80)
