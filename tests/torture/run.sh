@@ -7,7 +7,7 @@
 #   run.sh [short|long] [FOLDER]
 #
 # FOLDER has the programs (the folder this is in, when they were built there).  The lines that
-# count what was done are the ones that README quotes.
+# count what was done are the ones that documents/evidence.md quotes.
 set -eu
 
 mode=${1:-long}
