@@ -53,11 +53,7 @@ address_of(hid_t place, const char *path)
     haddr_t address;
 
     ck_assert_int_ge(hs_object_info_get(object, &info), 0);
-#if H5_VERSION_GE(1, 12, 0)
-    ck_assert_int_ge(H5VLnative_token_to_addr(object, hs_object_place(info), &address), 0);
-#else
-    address = hs_object_place(info);
-#endif
+    ck_assert_int_ge(hs_object_address(object, info, &address), 0);
     H5Oclose(object);
     return address;
 }

@@ -59,11 +59,7 @@ address_of(hid_t object)
     haddr_t address;
 
     ck_assert_int_ge(hs_object_info_get(object, &info), 0);
-#if H5_VERSION_GE(1, 12, 0)
-    ck_assert_int_ge(H5VLnative_token_to_addr(object, hs_object_place(info), &address), 0);
-#else
-    address = hs_object_place(info);
-#endif
+    ck_assert_int_ge(hs_object_address(object, info, &address), 0);
     return address;
 }
 
@@ -71,19 +67,12 @@ address_of(hid_t object)
 static void
 count_parts(hid_t object, unsigned *blocks, uint64_t *attributes)
 {
-#if H5_VERSION_GE(1, 12, 0)
-    H5O_native_info_t native;
-    H5O_info2_t info;
+    hs_header_info header;
+    hs_object_info info;
 
-    ck_assert_int_ge(H5Oget_native_info(object, &native, H5O_NATIVE_INFO_HDR), 0);
-    ck_assert_int_ge(H5Oget_info3(object, &info, H5O_INFO_NUM_ATTRS), 0);
-    *blocks = native.hdr.nchunks;
-#else
-    H5O_info_t info;
-
-    ck_assert_int_ge(H5Oget_info2(object, &info, H5O_INFO_HDR | H5O_INFO_NUM_ATTRS), 0);
-    *blocks = info.hdr.nchunks;
-#endif
+    ck_assert_int_ge(hs_header_info_get(object, &header), 0);
+    ck_assert_int_ge(hs_object_info_get(object, &info), 0);
+    *blocks = header.hdr.nchunks;
     *attributes = info.num_attrs;
 }
 
@@ -203,10 +192,11 @@ compare_group(struct tour *tour, hid_t group, const hs_ohdr *header)
         ssize_t length = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, name,
                                             sizeof name, H5P_DEFAULT);
         size_t found = 0;
-        H5G_obj_t kind = H5Gget_objtype_by_idx(group, i);
+        hs_link_info link;
         hid_t object;
 
-        if (kind == H5G_LINK)
+        ck_assert_int_ge(hs_link_info_get(group, name, &link), 0);
+        if (link.type != H5L_TYPE_HARD)
             continue;
         hard++;
         object = H5Oopen(group, name, H5P_DEFAULT);

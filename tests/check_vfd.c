@@ -280,15 +280,14 @@ START_TEST(addresses_beyond_the_end_are_refused)
     hs_put_le64(bytes + 36, space.eoa + 4096);
     hs_superblock_set_eoa(bytes, space.eoa);
     ck_assert_int_eq(pwrite(pager.fd, bytes, sizeof bytes, 0), sizeof bytes);
-    file = reopen(H5F_ACC_RDONLY);
-    ck_assert_int_ge(file, 0); /* HDF5 does not look at the root before it must */
     H5E_BEGIN_TRY
     {
-        ck_assert_int_lt(H5Lexists(file, "g", H5P_DEFAULT), 0);
+        file = reopen(H5F_ACC_RDONLY); /* 2.x looks at the root at once, 1.x when it must */
+        ck_assert(file < 0 || H5Lexists(file, "g", H5P_DEFAULT) < 0);
+        H5Fclose(file);
     }
     H5E_END_TRY
     ck_assert_int_eq(host.failure.code, H5STORE_OK);
-    H5Fclose(file);
 }
 END_TEST
 
