@@ -89,9 +89,9 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         prepare(location)
         self._connect()
 
-    def _connect(self) -> None:
+    def _connect(self, linger: bool = False) -> None:
         path = os.path.join(os.path.abspath(self.location), CONTAINER_NAME)
-        self._shared = _shared.get(path, self._options)
+        self._shared = _shared.get(path, self._options, linger)
         self._thread = _ThreadState()
         self._keeper = _limits.Keeper(self._limits)
         self._gone: dict[tuple[str, ...], str] = {}  # what this object removed, and why
@@ -104,7 +104,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._connect()
+        self._connect(linger=True)
 
     # -- storing -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ sync; and it sets a container aside that cannot be used.
 from __future__ import annotations
 
 import atexit
+import collections
 import os
 import threading
 import time
@@ -157,16 +158,32 @@ class SharedStore:
 
 _shared: weakref.WeakValueDictionary[tuple[Any, ...], SharedStore] = weakref.WeakValueDictionary()
 _shared_lock = threading.Lock()
+#: The stores that were asked for last with `linger`, the latest one at the end.
+_lingering: collections.OrderedDict[tuple[Any, ...], SharedStore] = collections.OrderedDict()
+_LINGERING_MOST = 4
 
 
-def get(path: str, options: Options) -> SharedStore:
-    """Return the store for a path, the same for the same path and options."""
+def get(path: str, options: Options, linger: bool = False) -> SharedStore:
+    """Return the store for a path, the same for the same path and options.
+
+    It is closed when nobody has it any more; with `linger` only when several others were asked
+    for since, or the process ends. That is for what is unpickled: a worker gets the cached
+    function anew with each task and drops it after that, and opening and closing the container
+    took longer than the hit in between.
+    """
     key = (os.path.realpath(path), options.durability, options.timeout, options.threads)
     with _shared_lock:
         store = _shared.get(key)
         if store is None:
             store = _shared[key] = SharedStore(path, options)
-        return store
+        displaced = None
+        if linger:
+            _lingering[key] = store
+            _lingering.move_to_end(key)
+            if len(_lingering) > _LINGERING_MOST:
+                _, displaced = _lingering.popitem(last=False)
+    del displaced  # closed here, if at all, where nobody waits for the lock
+    return store
 
 
 def _forked() -> None:

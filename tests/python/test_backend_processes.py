@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -59,6 +61,45 @@ def test_a_memory_is_sent_to_workers(memory: joblib.Memory) -> None:
     sums = joblib.Parallel(2, "loky")(joblib.delayed(work)(memory, seed) for seed in range(6))
     assert sums == [float(expected(seed).sum()) for seed in range(6)]
     assert totals(memory).items == 6
+
+
+def hit(cached: Any, seed: int) -> None:
+    cached(seed)
+
+
+def holds(container: str) -> int:
+    """Descriptors of this process that are of a file."""
+    count = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{descriptor}") == os.path.realpath(container)
+        except FileNotFoundError:  # that of the listing itself
+            pass
+    return count
+
+
+def test_a_worker_keeps_the_container_open_between_tasks(memory: joblib.Memory) -> None:
+    """Each task brings the cached function along, and takes it away."""
+    cached = memory.cache(make)
+    with joblib.Parallel(n_jobs=2) as parallel:
+        for _ in range(2):
+            parallel(joblib.delayed(hit)(cached, seed) for seed in range(8))
+        container = os.path.join(memory.store_backend.location, "blobs.h5")
+        held = parallel(joblib.delayed(holds)(container) for _ in range(8))
+    assert any(held), held
+
+
+def test_a_worker_keeps_few_containers_open(location: str, make_memory: Callable) -> None:
+    here = [make_memory(f"{location}/{number}") for number in range(7)]
+    files = [os.path.join(one.store_backend.location, "blobs.h5") for one in here]
+    for one in here:
+        one.cache(make)(1)
+        pickle.loads(pickle.dumps(one))
+    assert all(holds(file) for file in files)
+    del one
+    here.clear()
+    gc.collect()
+    assert [bool(holds(file)) for file in files] == [False] * 3 + [True] * 4
 
 
 def backing(array: np.ndarray) -> tuple[str, int, float]:
