@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import runpy
+
 import decache
 import h5py
 import numpy as np
@@ -33,3 +35,12 @@ def test_format_recomputes_names(tmp_path):
         datasets = [one for group in file["blobs"].values() for one in group.values()]
         assert {namespace["blob_name"](one) for one in datasets} == names
     assert len(names) == len(arrays)
+
+
+def test_drawings_are_those_of_the_script(tmp_path):
+    """The SVG files in documents/ are what drawings.py makes now."""
+    runpy.run_path(str(TOP / "documents" / "drawings.py"))["main"](tmp_path)
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert set(made) == {path.name for path in (TOP / "documents").glob("*.svg")}
+    for name, text in made.items():
+        assert text == (TOP / "documents" / name).read_text(), name
