@@ -8,8 +8,9 @@ Importing it registers joblib's backend "cas", and touches no file::
 
 `decache.Store` is the same store without joblib. `functions`, `results`, `result`, `statistics`
 and `space` tell what is in a cache, `remove`, `prune`, `verify`, `repair` and `compact` take care
-of it, and `export`, `import_from` and `migrate` bring results out, in, and over from caches of
-joblib's default backend. The command ``decache`` is made of them.
+of it, `doctor` tells whether one is safe in a folder, and `export`, `import_from` and `migrate`
+bring results out, in, and over from caches of joblib's default backend. The command ``decache``
+is made of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from ._catalog import functions, results, statistics
 from ._check import compact, repair, verify
 from ._detail import result
+from ._doctor import doctor
 from ._exchange import export, import_from
 from ._h5store import (
     BlobInfo,
@@ -73,6 +75,7 @@ __all__ = [
     "VersionError",
     "__version__",
     "compact",
+    "doctor",
     "export",
     "functions",
     "import_from",

@@ -16,7 +16,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import _cli_change, _cli_check, _cli_exchange, _cli_show, _cli_space, _h5store
+from . import (
+    _cli_change,
+    _cli_check,
+    _cli_doctor,
+    _cli_exchange,
+    _cli_show,
+    _cli_space,
+    _h5store,
+)
 from ._cli_output import Screen
 
 FINE, FINDINGS, FAILED = 0, 1, 2
@@ -72,7 +80,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--json", action="store_true", help="write one JSON document")
     common.add_argument("-q", "--quiet", action="store_true", help="show no progress")
-    for family in (_cli_show, _cli_space, _cli_change, _cli_check, _cli_exchange):
+    for family in (
+        _cli_show, _cli_space, _cli_change, _cli_check, _cli_exchange, _cli_doctor
+    ):
         family.add_commands(commands, common)
     return parser
 

@@ -51,7 +51,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_are_all_commands():
     assert COMMANDS == ["ls", "show", "stats", "du", "rm", "prune", "verify", "repair", "compact",
-                        "export", "import", "migrate"]
+                        "export", "import", "migrate", "doctor"]
 
 
 def test_help():
@@ -462,7 +462,7 @@ def test_fish_completes():
 def test_public_names_are_documented():
     assert decache.__all__ == sorted(set(decache.__all__))
     for name in ("functions", "results", "result", "statistics", "space", "remove", "prune",
-                 "verify", "repair", "compact", "export", "import_from", "migrate"):
+                 "verify", "repair", "compact", "doctor", "export", "import_from", "migrate"):
         function = getattr(decache, name)
         assert name in decache.__all__ and "Parameters\n" in function.__doc__
         names = [one for one in function.__code__.co_varnames[: function.__code__.co_argcount
