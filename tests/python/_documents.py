@@ -14,7 +14,8 @@ it to a file for the blocks that follow. Outputs are compared after what differs
 was replaced (`steady`); in the document ``...`` stands for any text in a line, and alone in a line
 for any lines.
 
-``python tests/python/_documents.py DOCUMENT...`` runs documents and writes their outputs anew.
+``python tests/python/_documents.py DOCUMENT...`` runs documents and writes their outputs anew;
+with ``--in FOLDER DOCUMENT`` it runs one in a folder, and leaves there what its blocks made.
 """
 
 from __future__ import annotations
@@ -171,6 +172,10 @@ def _run_block(main: Any, language: str, text: str, line: int, file: str | None)
 _VARYING = [
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?( UTC|Z|[+-]\d\d:?\d\d)?", "<when>"),
     (r"\b\d+(\.\d+)?(e-?\d+)? ?(s|ms|us|µs|seconds)\b( ago)?|\bnow\b", "<time>"),
+    (r'"(time|duration)": [\d.e-]+', "<time>"),
+    (r"\bSTRSIZE \d+", "STRSIZE <length>"),
+    (r"\b\d{2,} B\b", "<bytes>"),  # pickle and metadata, in which times stand as numbers
+    (r"\bon disk .*", "on disk <size>"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uuid>"),
     (r"[^\s\"'(]*/tmp[^\s\"'):]*|[^\s\"'(]*pytest-of[^\s\"'):]*", "<path>"),
     (r"[ \t]+", " "),
@@ -212,6 +217,8 @@ def _renew(path: pathlib.Path) -> int:
 if __name__ == "__main__":
     if sys.argv[1:] == ["--child"]:
         _child()
+    elif sys.argv[1:2] == ["--in"]:
+        run(pathlib.Path(sys.argv[3]).resolve(), pathlib.Path(sys.argv[2]).resolve())
     else:
         for name in sys.argv[1:]:
             print(f"{name}: {_renew(pathlib.Path(name).resolve())} outputs written")
