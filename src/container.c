@@ -22,7 +22,7 @@
  * commit has happened (I1); what remains is to move the pages from pending to committed,
  * which cannot fail since the room was made before.
  *
- * LOCKS.  The mutex, then WRITE or READ, then the library mutex.  A write scope holds WRITE
+ * LOCKS.  The mutex, then WRITE or READ, then HDF5.  A write scope holds WRITE
  * exclusive: nobody else commits or applies.  A read scope holds READ shared: commits go
  * on, but nobody applies, so the file under the pages does not change.  Appliers take WRITE
  * and READ exclusive.
@@ -187,7 +187,7 @@ container_close_stale(hs_container *c)
     c->pager.in_transaction = in_transaction;
 }
 
-/* Library mutex held.  The handle agrees with the pages afterwards. */
+/* Inside HDF5.  The handle agrees with the pages afterwards. */
 static int
 container_need_handle(hs_container *c, h5store_err *err)
 {

@@ -78,7 +78,7 @@ container_create_tree(hs_container *c, hid_t *file, h5store_err *err)
     return rc;
 }
 
-/* What HDF5 puts into a new container.  Library mutex held, in a transaction. */
+/* What HDF5 puts into a new container.  Inside HDF5, in a transaction. */
 static int
 container_fill(hs_container *c, h5store_err *err)
 {

@@ -80,7 +80,7 @@ struct hs_container {
     atomic_bool poisoned;
     atomic_bool log_is_named; /* the log's name is on the disk for sure */
     container_scope scope;
-    bool scope_hdf5;  /* the scope holds the library mutex */
+    bool scope_hdf5;  /* the scope is inside HDF5 */
     bool gives_space; /* the scope may use what the log keeps for removals */
     bool groups_go;   /* it may remove groups */
     char notices[2][H5STORE_MESSAGE_SIZE];
@@ -98,8 +98,8 @@ void container_leave(hs_container *c);
 /* The scope uses HDF5, from now to its end. */
 int container_scope_file(hs_container *c, hid_t *file, h5store_err *err);
 int container_sync_log(hs_container *c, h5store_err *err); /* with or without the mutex */
-void container_drop_handle(hs_container *c);               /* takes the library mutex */
-void container_close_handle(hs_container *c);              /* library mutex held */
+void container_drop_handle(hs_container *c);               /* goes into HDF5 */
+void container_close_handle(hs_container *c);              /* inside HDF5 */
 void container_close_stale(hs_container *c);               /* the same, outside its transaction */
 
 /* container_catch_up.c */

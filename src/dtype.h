@@ -22,7 +22,7 @@ int hs_dtype_itemsize(const char *descr, size_t *itemsize, h5store_err *err);
 
 /*
  * The HDF5 type of a description; @p type is closed by the caller with H5Tclose.  Called
- * with the library mutex held.  Its size equals the item size.  UNSUPPORTED also for items
+ * inside HDF5.  Its size equals the item size.  UNSUPPORTED also for items
  * of 0 bytes, which no HDF5 type has.
  */
 int hs_dtype_to_hdf5(const char *descr, hid_t *type, h5store_err *err);

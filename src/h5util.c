@@ -2,49 +2,123 @@
 /*
  * See h5util.h.
  *
- * The mutex and the saved error handler are the library's only mutable globals beside
- * the driver's id.  A fork while another thread is inside HDF5 would leave the child
- * with a locked mutex and a torn HDF5, so the fork waits for the mutex (pthread_atfork).
+ * THE DOOR.  A thread-safe HDF5 has a lock of its own, so that any number of threads may go in
+ * at once; into one that is not only one may.  A mutex of ours round a thread-safe HDF5 would
+ * be worse than useless where it is shared with others, h5py say: a thread that is inside HDF5,
+ * in a callback that uses a cache (h5py's visititems), would wait for the mutex, and who has
+ * the mutex would wait for HDF5's lock.
+ *
+ * FORKS.  A fork while another thread is inside HDF5 would leave the child with a locked and
+ * torn HDF5, so the fork waits until nobody is inside, and nobody goes in meanwhile.  It waits
+ * for a while only, for the same reason; a child that does not use HDF5 is safe in any case.
+ *
+ * The door and the driver's id (vfd.c) are the library's only mutable globals.
  */
 #include "h5util.h"
+#include "os.h"
 #include "vfd_compat.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
-static pthread_mutex_t h5_mutex = PTHREAD_MUTEX_INITIALIZER;
+#define H5_FORK_PATIENCE UINT64_C(10000000000) /* nanoseconds */
+
+static struct {
+    pthread_mutex_t mutex; /* guards what follows; nothing is waited for with it */
+    pthread_cond_t changed;
+    unsigned inside; /* threads */
+    bool shut;       /* by a fork that waits */
+} h5_door = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
 static pthread_once_t h5_once = PTHREAD_ONCE_INIT;
-static H5E_auto2_t h5_saved_function; /* while the mutex is held */
-static void *h5_saved_data;
+
+/* What the program had set, of a thread that is inside. */
+static _Thread_local H5E_auto2_t h5_saved_function;
+static _Thread_local void *h5_saved_data;
 
 static void
 h5_before_fork(void)
 {
-    pthread_mutex_lock(&h5_mutex);
+    uint64_t deadline = hs_os_now() + H5_FORK_PATIENCE;
+    struct timespec until = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
+
+    pthread_mutex_lock(&h5_door.mutex);
+    h5_door.shut = true;
+    while (h5_door.inside > 0 &&
+           pthread_cond_clockwait(&h5_door.changed, &h5_door.mutex, CLOCK_MONOTONIC, &until) == 0) {
+    }
 }
 
 static void
-h5_after_fork(void)
+h5_after_fork_in_parent(void)
 {
-    pthread_mutex_unlock(&h5_mutex);
+    h5_door.shut = false;
+    pthread_cond_broadcast(&h5_door.changed);
+    pthread_mutex_unlock(&h5_door.mutex);
+}
+
+static void
+h5_after_fork_in_child(void)
+{
+    static const pthread_cond_t nobody_waits = PTHREAD_COND_INITIALIZER;
+
+    h5_door.changed = nobody_waits;
+    h5_door.inside = 0;
+    h5_door.shut = false;
+    pthread_mutex_unlock(&h5_door.mutex);
 }
 
 static void
 h5_watch_forks(void)
 {
     /* Without the handlers only a fork in the midst of an HDF5 call is unsafe. */
-    (void)pthread_atfork(h5_before_fork, h5_after_fork, h5_after_fork);
+    (void)pthread_atfork(h5_before_fork, h5_after_fork_in_parent, h5_after_fork_in_child);
+}
+
+/* Asked of HDF5 once, and more than once if threads come at the same time: waiting for one
+ * another here would be the mutex again. */
+static bool
+h5_has_lock(void)
+{
+    static atomic_int answer = -1;
+    int has = atomic_load_explicit(&answer, memory_order_relaxed);
+
+    if (has < 0) {
+        hbool_t safe = false;
+
+        has = H5is_library_threadsafe(&safe) >= 0 && safe;
+        atomic_store_explicit(&answer, has, memory_order_relaxed);
+    }
+    return has;
 }
 
 void
 hs_h5_enter(void)
 {
+    bool alone = !h5_has_lock();
+
     pthread_once(&h5_once, h5_watch_forks);
-    pthread_mutex_lock(&h5_mutex);
+    pthread_mutex_lock(&h5_door.mutex);
+    while (h5_door.shut || (alone && h5_door.inside > 0))
+        pthread_cond_wait(&h5_door.changed, &h5_door.mutex);
+    h5_door.inside++;
+    pthread_mutex_unlock(&h5_door.mutex);
     if (H5Eget_auto2(H5E_DEFAULT, &h5_saved_function, &h5_saved_data) < 0)
         h5_saved_function = NULL;
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+void
+hs_h5_leave(void)
+{
+    (void)H5Eclear2(H5E_DEFAULT);
+    (void)H5Eset_auto2(H5E_DEFAULT, h5_saved_function, h5_saved_data);
+    pthread_mutex_lock(&h5_door.mutex);
+    if (--h5_door.inside == 0)
+        pthread_cond_broadcast(&h5_door.changed);
+    pthread_mutex_unlock(&h5_door.mutex);
 }
 
 /* Opening a file takes 600 KiB at once for the table of its cache. */
@@ -59,14 +133,6 @@ hs_h5_need_memory(h5store_err *err)
         return hs_fail_nomem(err, H5_HEADROOM, "HDF5");
     free(headroom);
     return H5STORE_OK;
-}
-
-void
-hs_h5_leave(void)
-{
-    (void)H5Eclear2(H5E_DEFAULT);
-    (void)H5Eset_auto2(H5E_DEFAULT, h5_saved_function, h5_saved_data);
-    pthread_mutex_unlock(&h5_mutex);
 }
 
 struct h5_story {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Living with HDF5: the library mutex, its silent error stack, its ids.
+ * Living with HDF5: who may be inside it, its silent error stack, its ids.
  *
- * Every HDF5 call of the library is made between hs_h5_enter and hs_h5_leave.  The
- * mutex is innermost: nobody waits for a file lock or another mutex while holding it.
+ * Every HDF5 call of the library is made between hs_h5_enter and hs_h5_leave, which come
+ * innermost: nobody waits for a file lock or a mutex between them.
  */
 #ifndef HS_H5UTIL_H
 #define HS_H5UTIL_H
@@ -13,8 +13,8 @@
 #include <hdf5.h>
 
 /*
- * Take the library mutex and silence HDF5's automatic error printing for this thread;
- * leave restores what the program had set.  Not recursive.
+ * Go into HDF5, alone if it is not thread-safe, and silence its automatic error printing for
+ * this thread; leave restores what the program had set.  Not recursive.
  */
 void hs_h5_enter(void);
 void hs_h5_leave(void);

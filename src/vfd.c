@@ -28,12 +28,12 @@
  *  - `set_eoa` ignores as well; the space table knows the end.  HDF5 sets it while it
  *    finds the superblock, with guesses.
  *
- * Called by HDF5 with the library mutex and the container's mutex held.
+ * Called by HDF5, inside hs_h5_enter and with the container's mutex held.
  */
 #include "vfd.h"
 #include "h5util.h"
 #include "vfd_compat.h"
-#include <assert.h>
+#include <stdatomic.h>
 
 #define VFD_METADATA_CACHE ((size_t)64 * 1024)
 
@@ -42,7 +42,7 @@ typedef struct vfd_file {
     hs_vfd_host *host;
 } vfd_file;
 
-static hid_t vfd_driver = H5I_INVALID_HID; /* guarded by the library mutex */
+static _Atomic hid_t vfd_driver = H5I_INVALID_HID;
 
 static void
 vfd_note(vfd_file *file, const h5store_err *err)
@@ -218,13 +218,18 @@ static const H5FD_class_t vfd_class = {
     HS_VFD_CLASS_NEW,
 };
 
-/* The driver's id; registered again when the program has closed the HDF5 library. */
+/* The driver's id; registered again when the program has closed the HDF5 library.  Threads that
+ * come here at the same time may register it twice, which does no harm. */
 static hid_t
 vfd_id(void)
 {
-    if (vfd_driver < 0 || H5Iget_type(vfd_driver) != H5I_VFL)
-        vfd_driver = H5FDregister(&vfd_class);
-    return vfd_driver;
+    hid_t id = atomic_load(&vfd_driver);
+
+    if (id < 0 || H5Iget_type(id) != H5I_VFL) {
+        id = H5FDregister(&vfd_class);
+        atomic_store(&vfd_driver, id);
+    }
+    return id;
 }
 
 int

@@ -28,7 +28,7 @@ typedef struct hs_vfd_host {
 
 /*
  * A file access list that selects the driver and all that goes with it (close degree,
- * library version bounds, metadata cache size).  Library mutex held.  HDF5 on failure.
+ * library version bounds, metadata cache size).  Inside HDF5.  HDF5 on failure.
  */
 int hs_vfd_access_list(hs_vfd_host *host, hid_t *fapl, h5store_err *err);
 

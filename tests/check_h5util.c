@@ -5,7 +5,11 @@
 #include "h5util.h"
 #include "support/fixture.h"
 #include <check.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 Suite *h5util_suite(void);
 
@@ -208,6 +212,92 @@ START_TEST(error_printing_of_the_program_is_put_back)
 }
 END_TEST
 
+static atomic_int guests;  /* threads that are inside, or on their way */
+static atomic_bool stayed; /* a guest stayed as long as it meant to */
+
+static void *
+look_inside(void *context)
+{
+    atomic_fetch_add(&guests, 1);
+    hs_h5_enter();
+    ck_assert_int_gt(H5Iis_valid(file), 0);
+    if (context != NULL)
+        usleep(300000);
+    ck_assert_int_gt(H5Iis_valid(file), 0);
+    stayed = true;
+    hs_h5_leave();
+    atomic_fetch_sub(&guests, 1);
+    return NULL;
+}
+
+static void
+begin_guest(pthread_t *thread, void *context)
+{
+    ck_assert_int_eq(pthread_create(thread, NULL, look_inside, context), 0);
+    while (atomic_load(&guests) == 0)
+        usleep(1000);
+    usleep(50000); /* it is inside, or waits for HDF5's lock */
+}
+
+static herr_t
+use_library(hid_t group, const char *name, const hs_link_info *info, void *context)
+{
+    (void)group, (void)name, (void)info;
+    begin_guest(context, NULL);
+    hs_h5_enter();
+    ck_assert_int_gt(H5Iis_valid(file), 0);
+    hs_h5_leave();
+    return 1;
+}
+
+/* A program that shares our HDF5 calls us from a callback of HDF5's, as users of h5py's visititems
+ * do, and so has HDF5's lock.  Another thread that waits for that lock must not be in its way. */
+START_TEST(callback_of_hdf5_may_come_in)
+{
+    hid_t group = H5Gcreate2(file, "a", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    hsize_t position = 0;
+    hbool_t safe = false;
+    pthread_t other;
+
+    ck_assert_int_ge(H5is_library_threadsafe(&safe), 0);
+    H5Gclose(group);
+    hs_h5_leave();
+    if (safe) { /* else nobody may be in a callback while another thread is inside */
+        ck_assert_int_eq(
+            hs_link_iterate(file, H5_INDEX_NAME, H5_ITER_INC, &position, use_library, &other), 1);
+        pthread_join(other, NULL);
+        ck_assert_int_eq(guests, 0);
+    }
+    hs_h5_enter();
+}
+END_TEST
+
+/* The child's copy of HDF5 is whole, although another thread was inside. */
+START_TEST(fork_waits_until_nobody_is_inside)
+{
+    pthread_t other;
+    int status;
+    pid_t child;
+
+    hs_h5_leave();
+    begin_guest(&other, &other);
+    ck_assert(!stayed);
+    child = fork();
+    if (child == 0) {
+        (void)alarm(20);
+        hs_h5_enter();
+        status = stayed && H5Iis_valid(file) > 0 && H5Fget_obj_count(file, H5F_OBJ_ALL) == 1;
+        hs_h5_leave();
+        _exit(status ? 0 : 1);
+    }
+    ck_assert_int_gt(child, 0);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    pthread_join(other, NULL);
+    hs_h5_enter(); /* the parent goes on as well */
+}
+END_TEST
+
 Suite *
 h5util_suite(void)
 {
@@ -221,6 +311,8 @@ h5util_suite(void)
     tcase_add_test(hdf5, links_are_found);
     tcase_add_test(hdf5, failure_has_hdf5s_words);
     tcase_add_test(hdf5, error_printing_of_the_program_is_put_back);
+    tcase_add_test(hdf5, callback_of_hdf5_may_come_in);
+    tcase_add_test(hdf5, fork_waits_until_nobody_is_inside);
     suite_add_tcase(suite, hdf5);
     return suite;
 }
