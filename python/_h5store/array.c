@@ -5,6 +5,7 @@
  * The dtype's description as text is made in decache/_dtype.py; here the bytes, the shape
  * and the order are taken from an array, and new arrays are made to read into.
  */
+#include "slab.h"
 #include "state.h"
 
 #define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
@@ -16,6 +17,7 @@
 int
 array_import(void)
 {
+    slab_start();
 #if NPY_ABI_VERSION >= 0x02000000
     return PyArray_ImportNumPyAPI();
 #else
@@ -73,8 +75,9 @@ array_describe(PyObject *object, const char *dtype, h5store_array *array,
  * bytes behind a page, where some CPUs copy from files at a third of the speed
  * (src/extent.c), and has small pages, slow to get, up to the first large one.
  *
- * Smaller ones are left to NumPy: what malloc has kept of memory freed before is quicker than
- * any that is new.  Larger blocks it never keeps.
+ * Middling ones share such memory (slab.c).  What lies between is left to NumPy: what malloc
+ * has kept of memory freed before is quicker than any that is new.  Larger blocks it never
+ * keeps.
  */
 #define MEMORY_LARGE_PAGE ((size_t)2 * 1024 * 1024)
 #define MEMORY_LEAST ((size_t)32 * 1024 * 1024) /* DEFAULT_MMAP_THRESHOLD_MAX of glibc */
@@ -109,17 +112,55 @@ memory_free(void *Py_UNUSED(context), void *block, size_t Py_UNUSED(size))
     free(block);
 }
 
-static PyDataMem_Handler memory_handler = {
-    "decache_large_pages", 1, {NULL, memory_malloc, memory_calloc, memory_realloc, memory_free}};
+static void *
+memory_slab_malloc(void *Py_UNUSED(context), size_t size)
+{
+    return slab_malloc(size);
+}
 
-/* PyArray_NewFromDescr, with memory as above if the array is large. */
+static void *
+memory_slab_calloc(void *Py_UNUSED(context), size_t count, size_t size)
+{
+    return slab_calloc(count, size);
+}
+
+static void *
+memory_slab_realloc(void *Py_UNUSED(context), void *block, size_t size)
+{
+    return slab_realloc(block, size);
+}
+
+static void
+memory_slab_free(void *Py_UNUSED(context), void *block, size_t Py_UNUSED(size))
+{
+    slab_free(block);
+}
+
+static PyDataMem_Handler memory_large = {
+    "decache_large_pages", 1, {NULL, memory_malloc, memory_calloc, memory_realloc, memory_free}};
+static PyDataMem_Handler memory_slabs = {
+    "decache_slabs",
+    1,
+    {NULL, memory_slab_malloc, memory_slab_calloc, memory_slab_realloc, memory_slab_free}};
+
+/* The allocator for an array that is read; NULL: NumPy's own. */
+static PyDataMem_Handler *
+memory_choose(uint64_t nbytes)
+{
+    if (nbytes >= MEMORY_LEAST)
+        return &memory_large;
+    return nbytes >= SLAB_LEAST && nbytes <= SLAB_MOST ? &memory_slabs : NULL;
+}
+
+/* PyArray_NewFromDescr, with memory of @p allocator, or NumPy's own if that is NULL. */
 static PyObject *
-memory_new_array(PyObject *dtype, int rank, npy_intp *shape, int flags, int large)
+memory_new_array(PyObject *dtype, int rank, npy_intp *shape, int flags,
+                 PyDataMem_Handler *allocator)
 {
     PyObject *handler = NULL, *before = NULL, *made, *error[3];
 
-    if (large) {
-        handler = PyCapsule_New(&memory_handler, "mem_handler", NULL);
+    if (allocator != NULL) {
+        handler = PyCapsule_New(allocator, "mem_handler", NULL);
         if (handler == NULL)
             return NULL;
         before = PyDataMem_SetHandler(handler);
@@ -130,7 +171,7 @@ memory_new_array(PyObject *dtype, int rank, npy_intp *shape, int flags, int larg
     Py_INCREF(dtype); /* the next call steals it */
     made = PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)dtype, rank, shape, NULL, NULL,
                                 flags, NULL);
-    if (large) {
+    if (allocator != NULL) {
         PyErr_Fetch(&error[0], &error[1], &error[2]);
         Py_XDECREF(PyDataMem_SetHandler(before));
         Py_DECREF(before);
@@ -164,7 +205,7 @@ array_new(const module_state *state, const h5store_array *stored, PyObject *dtyp
     }
 
     made = memory_new_array(dtype, stored->rank, shape, fortran ? NPY_ARRAY_F_CONTIGUOUS : 0,
-                            stored->nbytes >= MEMORY_LEAST);
+                            memory_choose(stored->nbytes));
     if (made == NULL)
         return NULL;
     if ((uint64_t)PyArray_NBYTES((PyArrayObject *)made) != stored->nbytes) {
