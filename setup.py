@@ -77,7 +77,10 @@ def main() -> None:
     from setuptools.command.build_ext import build_ext
 
     class BuildExtension(build_ext):
-        """Make h5store/version.h, as ./configure does, before anything is compiled."""
+        """Find the libraries and make h5store/version.h, as ./configure does.
+
+        Only here: neither the source distribution nor what pip asks before it builds needs them.
+        """
 
         def build_extensions(self) -> None:
             header = pathlib.Path(self.build_temp) / "h5store" / "version.h"
@@ -88,6 +91,8 @@ def main() -> None:
             )
             for extension in self.extensions:
                 extension.include_dirs.insert(0, self.build_temp)
+                extension.extra_compile_args += library_flags("--cflags", "HDF5_CFLAGS")
+                extension.extra_link_args += [*library_flags("--libs", "HDF5_LIBS"), "-lm"]
             super().build_extensions()
 
     macros = [("_GNU_SOURCE", "1"), ("_FILE_OFFSET_BITS", "64")]
@@ -100,14 +105,8 @@ def main() -> None:
         include_dirs=[".", numpy.get_include()],
         define_macros=macros,
         undef_macros=["NDEBUG"],
-        extra_compile_args=[
-            "-std=gnu11", "-pthread", "-fvisibility=hidden",
-            *library_flags("--cflags", "HDF5_CFLAGS"),
-        ],
-        extra_link_args=[
-            "-pthread", "-Wl,--version-script=python/_h5store/exports.map",
-            *library_flags("--libs", "HDF5_LIBS"), "-lm",
-        ],
+        extra_compile_args=["-std=gnu11", "-pthread", "-fvisibility=hidden"],
+        extra_link_args=["-pthread", "-Wl,--version-script=python/_h5store/exports.map"],
         py_limited_api=LIMITED_API,
     )
     setup(

@@ -54,6 +54,21 @@ object_free(PyObject *self)
     Py_DECREF(type);
 }
 
+/*
+ * One interpreter of a process may have the module: NumPy allows no other, and neither a store's
+ * handles nor HDF5 are parted by interpreter.  The slot below says so to those that know it, which
+ * a module of the limited API of 3.11 cannot; so it is asked here, before NumPy is.
+ */
+static int
+module_refuse_subinterpreter(void)
+{
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0)
+        return 0;
+    PyErr_SetString(PyExc_ImportError,
+                    "decache._h5store does not support subinterpreters: use processes or threads");
+    return -1;
+}
+
 static int
 module_exec(PyObject *module)
 {
@@ -63,7 +78,7 @@ module_exec(PyObject *module)
     };
     module_state *state = PyModule_GetState(module);
 
-    if (array_import() < 0)
+    if (module_refuse_subinterpreter() < 0 || array_import() < 0)
         return -1;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (parts[i](module, state) < 0)
@@ -139,8 +154,12 @@ module_free(void *module)
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #ifdef Py_mod_multiple_interpreters
-    /* NumPy refuses subinterpreters, so that supporting them would buy nothing. */
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    /* The GIL guards `busy`, `active` and `closing`, see state.h: a free-threaded interpreter
+     * turns it on when the module is imported, and says so. */
+    {Py_mod_gil, Py_MOD_GIL_USED},
 #endif
     {0, NULL},
 };
