@@ -77,8 +77,8 @@ def test_most_blocks_run():
     left_out = [block for block in code if not block.runs]
     compared = [block for block in code if block.expected is not None and block.runs]
     assert all(len(block.not_run) > 10 for block in left_out)
-    assert len(code) - len(left_out) >= 8
-    assert len(compared) >= 1
+    assert len(code) - len(left_out) >= 45
+    assert len(compared) >= 25
     assert len(left_out) <= 6
 
 
