@@ -413,6 +413,10 @@ def statistics(location: str | os.PathLike[str], *, timeout: float = 30.0) -> St
     location, timeout
         As for `functions`.
 
+    Returns
+    -------
+    Statistics
+
     Raises
     ------
     FileNotFoundError, Error

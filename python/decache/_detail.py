@@ -102,6 +102,10 @@ def result(
     identifier : str
         The result's key or its first digits, alone or as ``function/key``.
 
+    Returns
+    -------
+    Detail
+
     Raises
     ------
     KeyError

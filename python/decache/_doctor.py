@@ -112,6 +112,10 @@ def doctor(
     progress : callable
         Is given each finding as it comes.
 
+    Returns
+    -------
+    Diagnosis
+
     Raises
     ------
     FileNotFoundError, NotADirectoryError

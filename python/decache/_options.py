@@ -27,7 +27,7 @@ class Options:
     ----------
     large_array_threshold : int
         Arrays and buffers of more bytes than this are stored as blobs of their own, each once;
-        smaller ones with the rest of the result.
+        smaller ones with the rest of the result. Default: 65,536.
     durability : {"process", "power"}
         "process": a stored result survives the death of any process at once, and a power cut
         after about two seconds. "power": it survives both at once; every new result then waits
@@ -44,9 +44,13 @@ class Options:
         joblib itself refuses ``backend_options={"compress": ...}``.
     level : int, optional
         The same, 0 to 9, whatever `compress` says.
-    bytes_limit : int or str, items_limit : int, age_limit : seconds or timedelta
-        Kept after results are stored, now and then, by removing those that were not used for
-        longest; never the one just stored. "50G" and the like are sizes. Default: no limit.
+    bytes_limit : int or str, optional
+        Most bytes of the file, or a text such as "50G". Limits are kept after results are stored,
+        now and then, by removing those that were not used for longest; never the one just stored.
+    items_limit : int, optional
+        Most results.
+    age_limit : float or datetime.timedelta, optional
+        Longest time, by custom in seconds, that a result may stay unused.
     mmap_mode : {None, "r", "c"}
         As in joblib. "r+" and "w+" would change arrays that results share, and are taken
         for "c".

@@ -37,14 +37,16 @@ class Store:
 
     Raises
     ------
-    Error
-        See ``decache.Error`` and its subclasses.
+    NotFoundError, NotAStoreError, VersionError, DamagedError, ReadOnlyError, Error
+        It cannot be opened; each class says why.
+    ValueError, TypeError
+        A parameter out of range.
 
     Examples
     --------
     >>> with decache.Store("arrays.h5") as store:
     ...     name = store.put(np.arange(10))
-    ...     store.get(name).sum()
+    ...     int(store.get(name).sum())
     45
     """
 
@@ -101,10 +103,16 @@ class Store:
         Parameters
         ----------
         blob_id : str
+            Its name, as `put` returned it.
         mmap_mode : {None, "r", "c"}
             None: a new array, checked while it is read. "r": a read-only `numpy.memmap` on the
             container. "c": one that may be written to, in memory only. Mapped arrays are not
             checked, and stay valid after `discard` and `close`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the dtype, shape and order that were put.
 
         Raises
         ------
@@ -112,6 +120,8 @@ class Store:
             No such array (also a KeyError).
         DamagedError
             The bytes are not those that were put.
+        ValueError
+            `blob_id` is not 64 hex digits, or `mmap_mode` is another.
         """
         if mmap_mode not in (None, "r", "c"):
             raise ValueError(f"mmap_mode must be None, 'r' or 'c', not {mmap_mode!r}")
@@ -123,14 +133,29 @@ class Store:
     def info(self, blob_id: str) -> _h5store.BlobInfo:
         """Return what is known of an array without reading it.
 
+        Parameters
+        ----------
+        blob_id : str
+            Its name.
+
+        Returns
+        -------
+        BlobInfo
+
         Raises
         ------
         NotFoundError
+            No such array.
         """
         return self._handle.raw.blob(blob_id).info
 
     def discard(self, blob_id: str) -> None:
         """No longer keep an array; it goes unless a cached result refers to it.
+
+        Parameters
+        ----------
+        blob_id : str
+            Its name.
 
         Raises
         ------
@@ -160,7 +185,13 @@ class Store:
         return self._handle.raw.stat().blobs
 
     def stat(self) -> _h5store.Totals:
-        """Return the totals of the container."""
+        """Return the totals of the container.
+
+        Returns
+        -------
+        Totals
+            All as of one commit; this costs a few reads, whatever is stored.
+        """
         return self._handle.raw.stat()
 
     def verify(
@@ -176,7 +207,7 @@ class Store:
         check : {"fast", "full", "never"}
             Of the bytes of each array.
         fraction : float
-            Of the arrays whose bytes are checked.
+            The part of the arrays whose bytes are checked, from 0 to 1.
         progress : callable, optional
             Called now and then with the bytes checked so far, of about how many. What it
             raises ends the check.
@@ -185,6 +216,11 @@ class Store:
         -------
         list of Finding
             Empty when all is well; see the ``is_error`` of each.
+
+        Raises
+        ------
+        ValueError
+            Another `check`, or a `fraction` out of range.
         """
         return self._handle.raw.verify(check=check, fraction=fraction, progress=progress)
 
@@ -195,6 +231,8 @@ class Store:
         ------
         BusyError
             Another program holds the file open; it is safe, but not yet visible there.
+        NoSpaceError, InputOutputError
+            The disk; what was put is still in the log.
         """
         self._handle.raw.flush()
 
