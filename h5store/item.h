@@ -64,6 +64,24 @@ H5STORE_API int h5store_batch_put(h5store_batch *batch, const h5store_array *arr
                                   h5store_err *err) H5STORE_MUST_CHECK;
 
 /**
+ * Store several arrays as part of a batch, as h5store_batch_put does one by one.
+ *
+ * Arrays of up to 4 MiB are hashed and written side by side by the threads of the store, and the
+ * space for up to 64 of them is reserved in one commit; a hundred arrays of 1 MiB take about half
+ * the time.  Larger ones, and those that are to be compressed, are put one after another.
+ *
+ * @param      arrays  @p count descriptions; borrowed, not kept after return.
+ * @param[out] ids     @p count names, in the order of the arrays; on failure, some of them.
+ * @retval H5STORE_OK  All are in the container or this batch.
+ * @retval others      As for h5store_put, of the first array that failed; arrays before it
+ *                     may have been put, and the batch is still usable.
+ * @since 0.2
+ */
+H5STORE_API int h5store_batch_put_all(h5store_batch *batch, const h5store_array *arrays,
+                                      size_t count, h5store_id *ids,
+                                      h5store_err *err) H5STORE_MUST_CHECK;
+
+/**
  * Compress arrays that are put into a batch from now on.
  *
  * They are stored as chunks that went through HDF5's filters shuffle and deflate, which every

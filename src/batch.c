@@ -31,6 +31,8 @@
 #include "removal.h"
 #include <stdio.h>
 
+#define BATCH_TOGETHER 64u /* arrays that are put at once */
+
 typedef enum batch_kind {
     SET_ITEM,
     SET_METADATA,
@@ -116,31 +118,86 @@ hs_batch_compress(hs_batch *batch, int level)
     batch->level = level;
 }
 
-int
-hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5store_err *err)
+/* Take over a put that has its name: see to its bytes, unless the batch has an equal one. */
+static int
+batch_take(hs_batch *batch, hs_put **put, const h5store_array *array, h5store_id *id,
+           h5store_err *err)
 {
-    hs_container *c = batch->container;
-    HS_CLEANUP(hs_put_releasep) hs_put *put = NULL;
     bool found = false;
     int rc = hs_grow(&batch->puts, batch->put_count, &batch->put_room, sizeof *batch->puts,
                      "a batch", err);
 
-    if (rc == H5STORE_OK)
-        rc = hs_put_begin(c, array, batch->level, &put, err);
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < batch->put_count; i++)
-        if (h5store_id_equal(&batch->puts[i]->id, &put->id)) {
-            hs_put_abandon(c, put);
+    for (size_t i = 0; rc == H5STORE_OK && i < batch->put_count; i++)
+        if (h5store_id_equal(&batch->puts[i]->id, &(*put)->id)) {
+            hs_put_abandon(batch->container, *put);
             *id = batch->puts[i]->id;
             return H5STORE_EXISTS;
         }
-    rc = hs_put_store(c, put, array, batch->level, &found, err);
+    if (rc < 0) {
+        hs_put_abandon(batch->container, *put);
+        return rc;
+    }
+    rc = hs_put_store(batch->container, *put, array, batch->level, &found, err);
     if (rc < 0)
         return rc;
-    *id = put->id;
-    batch->puts[batch->put_count++] = hs_take(&put);
+    *id = (*put)->id;
+    batch->puts[batch->put_count++] = hs_take(put);
     return found ? H5STORE_EXISTS : H5STORE_OK;
+}
+
+int
+hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5store_err *err)
+{
+    HS_CLEANUP(hs_put_releasep) hs_put *put = NULL;
+    int rc = hs_put_begin(batch->container, array, batch->level, &put, err);
+
+    return rc < 0 ? rc : batch_take(batch, &put, array, id, err);
+}
+
+/* How many of the arrays, from the first on, are best put at once: 1 if that one is large. */
+static size_t
+batch_group(const hs_batch *batch, const h5store_array *arrays, size_t count)
+{
+    size_t together = 0;
+
+    while (batch->level == 0 && together < hs_min(count, BATCH_TOGETHER) &&
+           arrays[together].nbytes <= HS_PUT_TOGETHER)
+        together++;
+    return (size_t)hs_max(1, together);
+}
+
+static int
+batch_put_group(hs_batch *batch, const h5store_array *arrays, size_t count, h5store_id *ids,
+                h5store_err *err)
+{
+    hs_put *puts[BATCH_TOGETHER];
+    int rc = hs_put_begin_all(batch->container, arrays, count, puts, err);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        if (rc >= 0)
+            rc = batch_take(batch, &puts[i], &arrays[i], &ids[i], err);
+        else
+            hs_put_abandon(batch->container, puts[i]);
+        hs_put_releasep(&puts[i]);
+    }
+    return rc;
+}
+
+int
+hs_batch_put_all(hs_batch *batch, const h5store_array *arrays, size_t count, h5store_id *ids,
+                 h5store_err *err)
+{
+    size_t together;
+    int rc = H5STORE_OK;
+
+    for (size_t i = 0; rc >= 0 && i < count; i += together) {
+        together = batch_group(batch, arrays + i, count - i);
+        rc = together == 1 ? hs_batch_put(batch, arrays + i, ids + i, err)
+                           : batch_put_group(batch, arrays + i, together, ids + i, err);
+    }
+    return rc < 0 ? rc : H5STORE_OK;
 }
 
 /* ---- noting changes --------------------------------------------------- */

@@ -15,6 +15,9 @@ int hs_batch_new(hs_container *container, hs_batch **batch, h5store_err *err);
 /* Pack arrays that are put from now on if that makes them smaller: 1 to 9; 0: no more. */
 void hs_batch_compress(hs_batch *batch, int level);
 int hs_batch_put(hs_batch *batch, const h5store_array *array, h5store_id *id, h5store_err *err);
+/* Several; those that are not large are hashed and written side by side.  OK. */
+int hs_batch_put_all(hs_batch *batch, const h5store_array *arrays, size_t count, h5store_id *ids,
+                     h5store_err *err);
 int hs_batch_set_item(hs_batch *batch, const h5store_item_spec *spec, h5store_err *err);
 int hs_batch_set_metadata(hs_batch *batch, const char *collection, const char *key,
                           const char *metadata, h5store_err *err);

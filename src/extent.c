@@ -22,36 +22,62 @@
 #define EXTENT_WRITE_STEP ((uint64_t)8 * 1024 * 1024)
 #define EXTENT_SCRATCH_STEP ((uint64_t)HS_RUN_SIZE * HS_RUNS_WITH_SCRATCH)
 
-int
-hs_extent_reserve(hs_container *c, uint64_t length, hs_extent *extent, h5store_err *err)
+/* Take the extents as loose slots that we pin; *pinned: how many of them. */
+static int
+extent_take(hs_container *c, hs_extent *extents, size_t count, size_t *pinned, h5store_err *err)
 {
-    hs_extent taken;
-    bool reused;
+    int rc = H5STORE_OK;
+
+    for (*pinned = 0; *pinned < count; ++*pinned) {
+        hs_extent *extent = &extents[*pinned];
+        bool reused;
+
+        rc = hs_space_take(hs_container_space(c), extent->length, extent, &reused, err);
+        if (rc == H5STORE_OK)
+            rc = hs_space_loosen(hs_container_space(c), *extent, 0, err);
+        if (rc == H5STORE_OK)
+            rc = hs_container_pin(c, *extent, err);
+        if (rc < 0)
+            return rc;
+    }
+    return rc;
+}
+
+int
+hs_extent_reserve_all(hs_container *c, hs_extent *extents, size_t count, h5store_err *err)
+{
+    size_t pinned;
     int rc = hs_container_write_begin(c, NULL, err);
 
     if (rc < 0)
         return rc;
-    rc = hs_space_take(hs_container_space(c), length, &taken, &reused, err);
-    if (rc == H5STORE_OK)
-        rc = hs_space_loosen(hs_container_space(c), taken, 0, err);
-    if (rc == H5STORE_OK)
-        rc = hs_container_pin(c, taken, err);
-    if (rc < 0) {
+    rc = extent_take(c, extents, count, &pinned, err);
+    if (rc < 0)
         hs_container_abort(c);
-        return rc;
-    }
-    rc = hs_container_commit(c, NULL, 0, err);
+    else
+        rc = hs_container_commit(c, NULL, 0, err);
     if (rc < 0) {
-        hs_container_unpin(c, taken);
+        while (pinned > 0)
+            hs_container_unpin(c, extents[--pinned]);
         return rc;
     }
-    rc = hs_os_reserve(hs_container_fd(c), hs_container_path(c), taken.address, taken.length, err);
-    if (rc < 0) {
-        hs_extent_abandon(c, taken);
-        return rc;
-    }
-    *extent = taken;
-    return H5STORE_OK;
+    for (size_t i = 0; rc == H5STORE_OK && i < count; i++)
+        rc = hs_os_reserve(hs_container_fd(c), hs_container_path(c), extents[i].address,
+                           extents[i].length, err);
+    for (size_t i = 0; rc < 0 && i < count; i++)
+        hs_extent_abandon(c, extents[i]);
+    return rc;
+}
+
+int
+hs_extent_reserve(hs_container *c, uint64_t length, hs_extent *extent, h5store_err *err)
+{
+    hs_extent taken = {.length = length};
+    int rc = hs_extent_reserve_all(c, &taken, 1, err);
+
+    if (rc == H5STORE_OK)
+        *extent = taken;
+    return rc;
 }
 
 void
@@ -157,13 +183,13 @@ extent_put_whole(void *context, uint64_t index, h5store_err *err)
 }
 
 int
-hs_extent_write(hs_container *c, hs_extent extent, const hs_source *source, hs_tree *tree, bool sha,
-                h5store_err *err)
+hs_extent_write(hs_container *c, hs_extent extent, const hs_source *source, int threads,
+                hs_tree *tree, bool sha, h5store_err *err)
 {
     struct extent_put put = {c, extent, source, tree, sha};
     uint64_t size = source->nbytes;
-    int threads = sha ? hs_parallel_threads(hs_container_threads(c), size) : 1;
 
+    threads = sha ? hs_parallel_threads(threads, size) : 1;
     if (!hs_source_is_whole(source))
         return hs_parallel_for((size + EXTENT_SCRATCH_STEP - 1) / EXTENT_SCRATCH_STEP, threads,
                                extent_put_gathered, &put, err);

@@ -17,6 +17,11 @@
 int hs_extent_reserve(hs_container *container, uint64_t length, hs_extent *extent,
                       h5store_err *err);
 
+/* The same for several lengths in one commit; all or none.  @p extents comes with the lengths
+ * and gets the addresses. */
+int hs_extent_reserve_all(hs_container *container, hs_extent *extents, size_t count,
+                          h5store_err *err);
+
 /* Keep only the first @p length bytes, rounded up, of a reservation; the rest is free again. */
 void hs_extent_shorten(hs_container *container, hs_extent *extent, uint64_t length);
 
@@ -25,9 +30,9 @@ void hs_extent_abandon(hs_container *container, hs_extent extent);
 
 /*
  * Write the bytes of an array at the beginning of an extent.  With a @p tree its XXH3 is taken
- * meanwhile, and with @p sha its SHA-256, by several threads.
+ * meanwhile, and with @p sha its SHA-256, by up to @p threads threads.
  */
-int hs_extent_write(hs_container *container, hs_extent extent, const hs_source *source,
+int hs_extent_write(hs_container *container, hs_extent extent, const hs_source *source, int threads,
                     hs_tree *tree, bool sha, h5store_err *err);
 
 /*

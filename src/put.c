@@ -4,7 +4,8 @@
  *
  * The array is hashed, the name is looked for, and if it is not there an extent is reserved
  * and the bytes are written.  A large array that is probably new (probe.h) is written while
- * it is hashed; if it turns out to be known after all, its extent is given up.
+ * it is hashed; if it turns out to be known after all, its extent is given up.  Several arrays
+ * of a moderate size go through this side by side, one thread for each.
  *
  * An array that is to be packed is always hashed first, since packing takes many times as
  * long.  One that does not get smaller by a tenth is written as it is.
@@ -15,6 +16,7 @@
  */
 #include "put.h"
 #include "extent.h"
+#include "parallel.h"
 #include "reader.h"
 
 /* Below this hashing takes less time than reserving: look first. */
@@ -86,15 +88,15 @@ hs_put_abandon(hs_container *c, hs_put *put)
 /* Write the bytes to the put's extent and tell what they are: name, unless that is NULL, and
  * checksum. */
 static int
-put_write(hs_container *c, const hs_put *put, const h5store_array *array, h5store_id *id,
-          uint64_t *sum, h5store_err *err)
+put_write(hs_container *c, const hs_put *put, const h5store_array *array, int threads,
+          h5store_id *id, uint64_t *sum, h5store_err *err)
 {
     HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
     hs_source source = hs_source_of(array);
     int rc = hs_tree_new(array->nbytes, &tree, err);
 
     if (rc == H5STORE_OK)
-        rc = hs_extent_write(c, put->extent, &source, tree, id != NULL, err);
+        rc = hs_extent_write(c, put->extent, &source, threads, tree, id != NULL, err);
     if (rc == H5STORE_OK && id != NULL)
         rc = hs_tree_id(tree, &put->array, id, err);
     if (rc == H5STORE_OK)
@@ -102,51 +104,164 @@ put_write(hs_container *c, const hs_put *put, const h5store_array *array, h5stor
     return rc;
 }
 
-/*
- * Name and checksum.  An array that is probably new is written meanwhile (then it has an
- * extent afterwards); one that is small, or that this process probably put before, or whose
- * name is wanted @p first, is not.
- */
-static int
-put_digest(hs_container *c, hs_put *put, const h5store_array *array, bool first, h5store_err *err)
+/* What is described, with the bytes of the caller. */
+static h5store_array
+put_described(const hs_put *put, const h5store_array *array)
 {
     h5store_array described = put->array;
-    uint64_t probe;
-    int rc;
 
     described.data = array->data;
     described.strides = array->strides;
-    if (first || array->nbytes < PUT_OVERLAP_LEAST)
-        return hs_digest_array(&described, hs_container_threads(c), &put->id, &put->sum, err);
-    probe = hs_probe_of(&described);
-    if (hs_probe_seen(hs_container_probes(c), probe))
-        return hs_digest_array(&described, hs_container_threads(c), &put->id, &put->sum, err);
-    rc = put_reserve(c, put, err);
-    if (rc == H5STORE_OK)
-        rc = put_write(c, put, array, &put->id, &put->sum, err);
-    if (rc < 0) {
-        hs_put_abandon(c, put);
-        return rc;
-    }
-    hs_probe_note(hs_container_probes(c), probe);
-    return H5STORE_OK;
+    return described;
+}
+
+/* Name and checksum; the bytes are written meanwhile if there is an extent for them. */
+static int
+put_digest(hs_container *c, hs_put *put, const h5store_array *array, int threads, h5store_err *err)
+{
+    h5store_array described = put_described(put, array);
+
+    if (put->extent.length > 0)
+        return put_write(c, put, array, threads, &put->id, &put->sum, err);
+    return hs_digest_array(&described, threads, &put->id, &put->sum, err);
+}
+
+/*
+ * Whether an array is to be written while it is hashed: one that is probably new.  One that is
+ * small, or that this process probably put before, or whose name is wanted @p first, is not.
+ */
+static bool
+put_is_new(hs_container *c, const hs_put *put, const h5store_array *array, bool first,
+           uint64_t least, uint64_t *probe)
+{
+    h5store_array described = put_described(put, array);
+
+    if (first || array->nbytes < least)
+        return false;
+    *probe = hs_probe_of(&described);
+    return !hs_probe_seen(hs_container_probes(c), *probe);
 }
 
 int
 hs_put_begin(hs_container *c, const h5store_array *array, int level, hs_put **put, h5store_err *err)
 {
     HS_CLEANUP(hs_put_releasep) hs_put *made = calloc(1, sizeof *made);
+    uint64_t probe;
+    bool new;
     int rc;
 
     if (made == NULL)
         return hs_fail_nomem(err, sizeof *made, "an array");
     rc = put_describe(made, array, err);
+    if (rc < 0)
+        return rc;
+    new = put_is_new(c, made, array, level > 0, PUT_OVERLAP_LEAST, &probe);
+    if (new)
+        rc = put_reserve(c, made, err);
     if (rc == H5STORE_OK)
-        rc = put_digest(c, made, array, level > 0, err);
-    if (rc == H5STORE_OK)
-        *put = hs_take(&made);
+        rc = put_digest(c, made, array, hs_container_threads(c), err);
+    if (rc < 0) {
+        hs_put_abandon(c, made);
+        return rc;
+    }
+    if (new)
+        hs_probe_note(hs_container_probes(c), probe);
+    *put = hs_take(&made);
+    return H5STORE_OK;
+}
+
+/* ---- several at a time ------------------------------------------------- */
+
+struct put_group {
+    hs_container *container;
+    const h5store_array *arrays;
+    size_t count;
+    hs_put **puts;
+    size_t *new; /* those that are probably new, */
+    hs_extent *extents;
+    size_t new_count;
+};
+
+/* Choose those that are probably new, each of equal ones once, and reserve for them. */
+static int
+put_group_reserve(struct put_group *group, uint64_t *probes, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    for (size_t i = 0; i < group->count; i++) {
+        hs_put *put = group->puts[i];
+
+        /* Space for all costs one commit, so small ones need not be looked for first. */
+        if (put->layout.kind == HS_LAYOUT_COMPACT ||
+            !put_is_new(group->container, put, &group->arrays[i], false, 0,
+                        &probes[group->new_count]))
+            continue;
+        hs_probe_note(hs_container_probes(group->container), probes[group->new_count]);
+        group->extents[group->new_count] = (hs_extent){.length = put->layout.extent};
+        group->new[group->new_count++] = i;
+    }
+    if (group->new_count > 0)
+        rc = hs_extent_reserve_all(group->container, group->extents, group->new_count, err);
+    for (size_t i = 0; rc == H5STORE_OK && i < group->new_count; i++)
+        group->puts[group->new[i]]->extent = group->extents[i];
     return rc;
 }
+
+static int
+put_group_step(void *context, uint64_t index, h5store_err *err)
+{
+    struct put_group *group = context;
+
+    return put_digest(group->container, group->puts[index], &group->arrays[index], 1, err);
+}
+
+static int
+put_group_run(struct put_group *group, h5store_err *err)
+{
+    uint64_t bytes = 0;
+    int rc = H5STORE_OK;
+
+    for (size_t i = 0; rc == H5STORE_OK && i < group->count; i++) {
+        group->puts[i] = calloc(1, sizeof *group->puts[i]);
+        rc = group->puts[i] == NULL ? hs_fail_nomem(err, sizeof *group->puts[i], "an array")
+                                    : put_describe(group->puts[i], &group->arrays[i], err);
+        bytes += group->arrays[i].nbytes;
+    }
+    if (rc == H5STORE_OK) {
+        HS_CLEANUP(hs_freep) void *probes = calloc(group->count, sizeof(uint64_t));
+
+        rc = probes == NULL ? hs_fail_nomem(err, group->count * sizeof(uint64_t), "arrays")
+                            : put_group_reserve(group, probes, err);
+    }
+    if (rc == H5STORE_OK)
+        rc = hs_parallel_for(group->count,
+                             hs_parallel_threads(hs_container_threads(group->container), bytes),
+                             put_group_step, group, err);
+    return rc;
+}
+
+int
+hs_put_begin_all(hs_container *c, const h5store_array *arrays, size_t count, hs_put **puts,
+                 h5store_err *err)
+{
+    HS_CLEANUP(hs_freep) void *new = calloc(count, sizeof(size_t));
+    HS_CLEANUP(hs_freep) void *extents = calloc(count, sizeof(hs_extent));
+    struct put_group group = {c, arrays, count, puts, new, extents, 0};
+    int rc;
+
+    if (new == NULL || extents == NULL)
+        return hs_fail_nomem(err, count * sizeof(hs_extent), "arrays");
+    memset(puts, 0, count * sizeof *puts);
+    rc = put_group_run(&group, err);
+    for (size_t i = 0; rc < 0 && i < count; i++) {
+        if (puts[i] != NULL)
+            hs_put_abandon(c, puts[i]);
+        hs_put_releasep(&puts[i]);
+    }
+    return rc;
+}
+
+/* ---- one that has a name ----------------------------------------------- */
 
 /* Is it in the container?  Then its extent is pinned, and the one we have is given up. */
 static int
@@ -186,7 +301,7 @@ static int
 put_write_named(hs_container *c, const hs_put *put, const h5store_array *array, h5store_err *err)
 {
     uint64_t sum;
-    int rc = put_write(c, put, array, NULL, &sum, err);
+    int rc = put_write(c, put, array, hs_container_threads(c), NULL, &sum, err);
 
     return rc < 0 || sum == put->sum ? rc : put_fail_changed(c, err);
 }
@@ -199,7 +314,7 @@ static int
 put_pack(hs_container *c, hs_put *put, const h5store_array *array, uint64_t room, bool *fits,
          h5store_err *err)
 {
-    h5store_array described = put->array;
+    h5store_array described = put_described(put, array);
     hs_source source = hs_source_of(array);
     uint64_t sum;
     int rc = hs_extent_reserve(c, room, &put->extent, err);
@@ -213,8 +328,6 @@ put_pack(hs_container *c, hs_put *put, const h5store_array *array, uint64_t room
     }
     hs_extent_shorten(c, &put->extent, hs_packed_length(&put->packed));
     /* Not while they were packed, since chunks are cut otherwise than pieces. */
-    described.data = array->data;
-    described.strides = array->strides;
     rc = hs_digest_array(&described, hs_container_threads(c), NULL, &sum, err);
     return rc < 0 || sum == put->sum ? rc : put_fail_changed(c, err);
 }

@@ -39,6 +39,16 @@ int hs_put_begin(hs_container *container, const h5store_array *array, int level,
                  h5store_err *err);
 
 /*
+ * The same for @p count arrays at a time, none of which is to be packed; each is hashed, and
+ * written if it is probably new, by one thread, several arrays at once, and the space for all is
+ * reserved in one commit.  For arrays of up to HS_PUT_TOGETHER bytes, which would not keep
+ * several threads busy one by one.  All or none: on failure there is nothing to abandon.
+ */
+#define HS_PUT_TOGETHER ((uint64_t)4 * 1024 * 1024)
+int hs_put_begin_all(hs_container *container, const h5store_array *arrays, size_t count,
+                     hs_put **puts, h5store_err *err);
+
+/*
  * See to it that its bytes are in the container.  *found: they were there already.  On failure
  * there is nothing left to abandon.  INVALID: they were changed since they were named.
  */

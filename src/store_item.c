@@ -62,6 +62,20 @@ h5store_batch_put(h5store_batch *batch, const h5store_array *array, h5store_id *
 }
 
 int
+h5store_batch_put_all(h5store_batch *batch, const h5store_array *arrays, size_t count,
+                      h5store_id *ids, h5store_err *err)
+{
+    bool given = count == 0 || (arrays != NULL && ids != NULL);
+    int rc = batch_enter(batch, given, "h5store_batch_put_all", err);
+
+    if (rc < 0)
+        return rc;
+    rc = hs_batch_put_all(batch->batch, arrays, count, ids, err);
+    hs_store_leave(batch->store);
+    return rc;
+}
+
+int
 h5store_batch_compress(h5store_batch *batch, int level, h5store_err *err)
 {
     int rc = batch_enter(batch, true, "h5store_batch_compress", err);

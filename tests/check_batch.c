@@ -187,6 +187,79 @@ START_TEST(bad_array_is_refused_and_the_batch_goes_on)
 }
 END_TEST
 
+/* Sizes of all kinds, more than go at once, equal ones among them, some known already. */
+#define MANY 150
+static size_t
+size_of_many(int i)
+{
+    static const size_t sizes[] = {0, 512, 513, 5000, 70000, 1048576, 3000001, 5000000};
+
+    return sizes[i * 7 % 50 % 8];
+}
+
+static unsigned
+seed_of_many(int i)
+{
+    return (unsigned)(i % 11);
+}
+
+START_TEST(arrays_are_put_all_at_once)
+{
+    h5store_array arrays[MANY];
+    h5store_id ids[MANY], same;
+    h5store_batch *batch;
+    unsigned looked = 0;
+
+    for (int i = 0; i < MANY; i++)
+        arrays[i] = box_array(size_of_many(i), seed_of_many(i));
+    box_put(store, size_of_many(3), seed_of_many(3), NULL);
+    for (int round = 0; round < 2; round++) { /* the second time all are known */
+        batch = box_begin(store);
+        box_put_in(batch, size_of_many(5), seed_of_many(5),
+                   round == 0 ? H5STORE_OK : H5STORE_EXISTS);
+        BOX_OK(h5store_batch_compress(batch, _i, &box_err));
+        BOX_OK(h5store_batch_put_all(batch, arrays, MANY, ids, &box_err));
+        box_set_in(batch, "c", round == 0 ? "one" : "two", ids, MANY);
+        BOX_OK(h5store_batch_commit(batch, &box_err));
+        for (int i = 0; i < MANY; i++, looked++) {
+            BOX_OK(h5store_hash(&arrays[i], 0, &same, &box_err));
+            ck_assert_int_eq(h5store_id_equal(&ids[i], &same), 1);
+            box_expect_put(store, &ids[i], size_of_many(i), seed_of_many(i));
+        }
+    }
+    ck_assert_uint_eq(looked, 2 * MANY);
+    for (int i = 0; i < MANY; i++)
+        box_free(&arrays[i]);
+}
+END_TEST
+
+START_TEST(bad_array_among_many_is_refused_and_the_batch_goes_on)
+{
+    h5store_array arrays[9];
+    h5store_id ids[9];
+    h5store_batch *batch = box_begin(store);
+    uint64_t size = box_totals(store).file_size;
+
+    for (int i = 0; i < 9; i++)
+        arrays[i] = box_array(300000, (unsigned)i);
+    arrays[_i].nbytes--;
+    BOX_FAILS(H5STORE_E_INVALID, h5store_batch_put_all(batch, arrays, 9, ids, &box_err));
+    arrays[_i].nbytes++;
+    ck_assert_uint_eq(box_totals(store).file_size, size); /* seen before any is written */
+    BOX_FAILS(H5STORE_E_INVALID, h5store_batch_put_all(NULL, arrays, 9, ids, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, h5store_batch_put_all(batch, NULL, 9, ids, &box_err));
+    BOX_FAILS(H5STORE_E_INVALID, h5store_batch_put_all(batch, arrays, 9, NULL, &box_err));
+    BOX_OK(h5store_batch_put_all(batch, NULL, 0, NULL, &box_err));
+    BOX_OK(h5store_batch_put_all(batch, arrays, 9, ids, &box_err));
+    box_set_in(batch, "c", "k", ids, 9);
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    for (int i = 0; i < 9; i++) {
+        box_expect_put(store, &ids[i], 300000, (unsigned)i);
+        box_free(&arrays[i]);
+    }
+}
+END_TEST
+
 START_TEST(kept_array_stays_until_it_is_discarded)
 {
     h5store_id id = box_put(store, 50000, 1, NULL), other = box_put(store, 60000, 2, NULL);
@@ -507,6 +580,8 @@ batch_suite(void)
     tcase_add_test(putting, stock_hdf5_reads_the_array);
     tcase_add_test(putting, order_belongs_to_the_name);
     tcase_add_test(putting, bad_array_is_refused_and_the_batch_goes_on);
+    tcase_add_loop_test(putting, arrays_are_put_all_at_once, 0, 2);
+    tcase_add_loop_test(putting, bad_array_among_many_is_refused_and_the_batch_goes_on, 0, 9);
     tcase_add_test(putting, kept_array_stays_until_it_is_discarded);
     tcase_add_checked_fixture(together, setup, teardown);
     tcase_set_timeout(together, 60);

@@ -87,6 +87,17 @@ used_bytes(void)
     return bytes;
 }
 
+static uint64_t
+commits(void)
+{
+    uint64_t sequence;
+
+    BOX_OK(hs_container_read_begin(c, NULL, &box_err));
+    sequence = hs_container_sequence(c);
+    hs_container_read_end(c);
+    return sequence;
+}
+
 static size_t
 loose_extents(void)
 {
@@ -134,7 +145,7 @@ START_TEST(bytes_come_back_with_their_digests)
 
     BOX_OK(hs_digest_array(&array, 2, &id, &sum, &box_err));
     BOX_OK(hs_tree_new(SIZE, &written, &box_err));
-    BOX_OK(hs_extent_write(c, extent, &source, written, true, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, 2, written, true, &box_err));
     BOX_OK(hs_tree_id(written, &array, &named, &box_err));
     ck_assert_int_eq(h5store_id_equal(&id, &named), 1);
     ck_assert_uint_eq(hs_tree_sum(written), sum);
@@ -173,7 +184,7 @@ START_TEST(bytes_come_to_any_place_in_a_page)
     uint8_t *room = malloc(SIZE + 2 * 4096), *page = room + 4096 - (uintptr_t)room % 4096;
     h5store_id id, named;
 
-    BOX_OK(hs_extent_write(c, extent, &source, NULL, false, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, 2, NULL, false, &box_err));
     BOX_OK(hs_digest_array(&array, 1, &id, NULL, &box_err));
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
@@ -187,7 +198,7 @@ START_TEST(bytes_come_to_any_place_in_a_page)
         ck_assert_int_eq(truncate(box_path(), (off_t)(extent.address + SIZE - 1)), 0);
         BOX_FAILS(H5STORE_E_DAMAGED,
                   hs_extent_read(c, extent, page + places[i], SIZE, NULL, false, false, &box_err));
-        BOX_OK(hs_extent_write(c, extent, &source, NULL, false, &box_err));
+        BOX_OK(hs_extent_write(c, extent, &source, 2, NULL, false, &box_err));
     }
     free(room);
     hs_extent_abandon(c, extent);
@@ -200,7 +211,7 @@ START_TEST(short_file_is_noticed)
     hs_extent extent = reserve(c, SIZE);
     void *address;
 
-    BOX_OK(hs_extent_write(c, extent, &source, NULL, false, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, 2, NULL, false, &box_err));
     ck_assert_int_eq(truncate(box_path(), (off_t)(extent.address + SIZE - 1)), 0);
     BOX_OK(hs_tree_new(SIZE, &tree, &box_err));
     BOX_FAILS(H5STORE_E_DAMAGED,
@@ -243,6 +254,35 @@ START_TEST(full_disk_is_met_before_writing)
 }
 END_TEST
 
+START_TEST(several_are_reserved_in_one_commit_or_none)
+{
+    hs_extent extents[5], bad[5];
+    uint64_t used = used_bytes(), sequence = commits();
+
+    for (int i = 0; i < 5; i++)
+        bad[i] = extents[i] = (hs_extent){.length = 10000u * (unsigned)(i + 1)};
+    bad[4].length = UINT64_MAX;
+    BOX_FAILS(H5STORE_E_INVALID, hs_extent_reserve_all(c, bad, 5, &box_err));
+    ck_assert_uint_eq(loose_extents(), 0);
+    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(commits(), sequence);
+    BOX_OK(hs_extent_reserve_all(c, extents, 5, &box_err));
+    ck_assert_uint_eq(commits(), sequence + 1);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_uint_eq(extents[i].length,
+                          hs_round_up(10000u * (unsigned)(i + 1), HS_SPACE_UNIT));
+        for (int j = 0; j < i; j++)
+            ck_assert(extents[j].address + extents[j].length <= extents[i].address ||
+                      extents[i].address + extents[i].length <= extents[j].address);
+    }
+    BOX_OK(hs_extent_reclaim(c, &box_err)); /* they are pinned */
+    ck_assert_uint_eq(loose_extents(), 5);
+    for (int i = 0; i < 5; i++)
+        hs_extent_abandon(c, extents[i]);
+    ck_assert_uint_eq(used_bytes(), used);
+}
+END_TEST
+
 /* ---- reclaiming ------------------------------------------------------------------------- */
 
 START_TEST(abandoned_reservation_is_free_and_punched)
@@ -250,7 +290,7 @@ START_TEST(abandoned_reservation_is_free_and_punched)
     uint64_t full, used = used_bytes();
     hs_extent extent = reserve(c, SIZE);
 
-    BOX_OK(hs_extent_write(c, extent, &source, NULL, false, &box_err));
+    BOX_OK(hs_extent_write(c, extent, &source, 2, NULL, false, &box_err));
     BOX_OK(hs_container_sync_data(c, &box_err));
     full = disk_bytes();
     hs_extent_abandon(c, extent);
@@ -306,8 +346,8 @@ START_TEST(pinned_extent_is_left_alone)
     uint64_t used = used_bytes();
     hs_extent mine = reserve(c, SIZE), theirs = reserve(other, SIZE);
 
-    BOX_OK(hs_extent_write(c, mine, &source, NULL, false, &box_err));
-    BOX_OK(hs_extent_write(other, theirs, &source, NULL, false, &box_err));
+    BOX_OK(hs_extent_write(c, mine, &source, 2, NULL, false, &box_err));
+    BOX_OK(hs_extent_write(other, theirs, &source, 2, NULL, false, &box_err));
     BOX_OK(hs_extent_reclaim(c, &box_err));
     BOX_OK(hs_extent_reclaim(other, &box_err));
     ck_assert_uint_eq(used_bytes(), used + mine.length + theirs.length);
@@ -384,7 +424,7 @@ reserve_place_of_a_page(void)
     BOX_OK(hs_extent_reclaim(c, &box_err));
     again = reserve(c, SIZE);
     ck_assert_uint_eq(again.address, place.address);
-    BOX_OK(hs_extent_write(c, again, &source, NULL, false, &box_err));
+    BOX_OK(hs_extent_write(c, again, &source, 2, NULL, false, &box_err));
     return again;
 }
 
@@ -460,7 +500,7 @@ reserve_and_wait(child *parent, void *context)
 
     (void)context;
     child_assert(hs_extent_reserve(mine, SIZE, &extent, &box_err) == H5STORE_OK);
-    child_assert(hs_extent_write(mine, extent, &source, NULL, false, &box_err) == H5STORE_OK);
+    child_assert(hs_extent_write(mine, extent, &source, 2, NULL, false, &box_err) == H5STORE_OK);
     child_tell(parent, extent.address);
     child_hear(parent);
     return 0;
@@ -494,6 +534,7 @@ extent_suite(void)
     tcase_add_test(bytes, short_file_is_noticed);
     tcase_add_test(bytes, impossible_extent_is_refused);
     tcase_add_test(bytes, full_disk_is_met_before_writing);
+    tcase_add_test(bytes, several_are_reserved_in_one_commit_or_none);
     tcase_add_checked_fixture(reclaim, setup, teardown);
     tcase_set_timeout(reclaim, 60);
     tcase_add_test(reclaim, abandoned_reservation_is_free_and_punched);

@@ -99,6 +99,87 @@ batch_put(BatchObject *self, PyObject *args)
     return id_to_text(&id);
 }
 
+/* What put_all lends to the library. */
+struct batch_arrays {
+    Py_ssize_t count;
+    PyObject *objects; /* a tuple, so that nobody takes them away meanwhile */
+    h5store_array *arrays;
+    int64_t (*strides)[H5STORE_MAX_RANK];
+    h5store_id *ids;
+};
+
+static void
+batch_arrays_release(struct batch_arrays *given)
+{
+    PyMem_Free(given->arrays);
+    PyMem_Free(given->strides);
+    PyMem_Free(given->ids);
+    Py_XDECREF(given->objects);
+}
+
+/* From sequences of arrays and of their dtypes' descriptions; what there is by then has to be
+ * released also after a failure. */
+static int
+batch_arrays_take(struct batch_arrays *given, PyObject *arrays, PyObject *dtypes)
+{
+    size_t room;
+
+    given->objects = PySequence_Tuple(arrays);
+    if (given->objects == NULL)
+        return -1;
+    given->count = PyTuple_Size(given->objects);
+    room = (size_t)given->count + 1;
+    given->arrays = PyMem_Calloc(room, sizeof *given->arrays);
+    given->strides = PyMem_Calloc(room, sizeof *given->strides);
+    given->ids = PyMem_Calloc(room, sizeof *given->ids);
+    if (given->arrays == NULL || given->strides == NULL || given->ids == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (PyTuple_Size(dtypes) != given->count) {
+        PyErr_SetString(PyExc_ValueError, "one dtype for each array is expected");
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < given->count; i++) {
+        const char *dtype = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(dtypes, i), NULL);
+
+        if (dtype == NULL || array_describe(PyTuple_GetItem(given->objects, i), dtype,
+                                            &given->arrays[i], given->strides[i]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+batch_put_all(BatchObject *self, PyObject *args)
+{
+    struct batch_arrays given = {0};
+    PyObject *arrays, *dtypes, *names = NULL;
+    h5store_err err;
+    int rc;
+
+    if (!PyArg_ParseTuple(args, "OO!", &arrays, &PyTuple_Type, &dtypes))
+        return NULL;
+    if (batch_arrays_take(&given, arrays, dtypes) == 0 && batch_claim(self) == 0) {
+        Py_BEGIN_ALLOW_THREADS
+        rc = h5store_batch_put_all(self->batch, given.arrays, (size_t)given.count, given.ids, &err);
+        Py_END_ALLOW_THREADS
+        self->busy = 0;
+        if (rc < 0)
+            error_raise(state_of((PyObject *)self), &err);
+        else
+            names = PyList_New(given.count);
+    }
+    for (Py_ssize_t i = 0; names != NULL && i < given.count; i++) {
+        PyObject *name = id_to_text(&given.ids[i]);
+
+        if (name == NULL || PyList_SetItem(names, i, name) < 0)
+            Py_CLEAR(names);
+    }
+    batch_arrays_release(&given);
+    return names;
+}
+
 static PyObject *
 batch_compress(BatchObject *self, PyObject *args)
 {
@@ -325,6 +406,8 @@ batch_abort(BatchObject *self, PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef batch_methods[] = {
     {"put", (PyCFunction)batch_put, METH_VARARGS, "put(array, dtype) -> id"},
+    {"put_all", (PyCFunction)batch_put_all, METH_VARARGS,
+     "put_all(arrays, dtypes) -> list of ids; those that are not large side by side"},
     {"compress", (PyCFunction)batch_compress, METH_VARARGS,
      "compress(level): arrays put from now on; 0: no more"},
     {"set_item", (PyCFunction)batch_set_item, METH_VARARGS,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from . import _dtype, _h5store
 from ._warnings import warn
 
 
-def put(target: _h5store.Store | _h5store.Batch, array: np.ndarray) -> str:
+def put(target: _h5store.Store, array: np.ndarray) -> str:
     """Store an array and return its name, 64 hex digits.
 
     Raises
@@ -29,6 +30,19 @@ def put(target: _h5store.Store | _h5store.Batch, array: np.ndarray) -> str:
         See `_h5store`.
     """
     return target.put(array, _dtype.describe(array.dtype))
+
+
+def put_all(batch: _h5store.Batch, arrays: Sequence[np.ndarray]) -> list[str]:
+    """Store arrays, those that are not large side by side, and return their names.
+
+    Raises
+    ------
+    TypeError
+        An array holds references.
+    Error
+        See `_h5store`.
+    """
+    return batch.put_all(arrays, tuple(_dtype.describe(array.dtype) for array in arrays))
 
 
 def read(blob: _h5store.Blob, check: str) -> np.ndarray:

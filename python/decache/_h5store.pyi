@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Types of decache._h5store, the private extension module."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pickle import PickleBuffer
 from types import TracebackType
@@ -275,6 +275,9 @@ class ItemCursor:
 @final
 class Batch:
     def put(self, array: np.ndarray[Any, Any], dtype: str, /) -> str: ...
+    def put_all(
+        self, arrays: Sequence[np.ndarray[Any, Any]], dtypes: tuple[str, ...], /
+    ) -> list[str]: ...
     def compress(self, level: int, /) -> None: ...
     def set_item(
         self, collection: str, key: str, output: bytes, metadata: str, links: list[str], /

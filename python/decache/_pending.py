@@ -96,16 +96,16 @@ def put_result(
     int
         Bytes of output and metadata.
     """
-    links = [_arrays.put(batch, array) for array in pickled.arrays]
-    buffers = len(links)
+    arrays = list(pickled.arrays)
     parts: list[tuple[bytes | None, int, int | None]] = []
     for part in pickled.parts:
         if isinstance(part, bytes):
             parts.append((part, len(part), None))
         else:
-            parts.append((None, part.nbytes, len(links)))
-            links.append(_arrays.put(batch, part))
-    output = _pickler.encode(buffers, parts)
+            parts.append((None, part.nbytes, len(arrays)))
+            arrays.append(part)
+    links = _arrays.put_all(batch, arrays)
+    output = _pickler.encode(len(pickled.arrays), parts)
     batch.set_item(*names, output, metadata, links)
     return len(output) + len(metadata.encode())
 

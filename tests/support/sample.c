@@ -85,6 +85,32 @@ sample_put(h5store_batch *batch, uint64_t seed, h5store_id *id, h5store_err *err
     return rc < 0 ? rc : h5store_batch_put(batch, &array, id, err);
 }
 
+/* Side by side, as most programs do it; those that are to be packed, and some others, one by one.
+ */
+static int
+sample_put_all(h5store_batch *batch, uint64_t seed, size_t count, h5store_id *ids, h5store_err *err)
+{
+    static _Thread_local uint8_t buffers[SAMPLE_ARRAYS][SAMPLE_MOST];
+    h5store_array arrays[SAMPLE_ARRAYS];
+    bool together = seed % 3 != 0;
+    int rc = H5STORE_OK;
+
+    for (size_t i = 0; i < count; i++) {
+        size_t size = sample_size(seed + i);
+
+        together = together && size != SAMPLE_PACKED;
+        sample_fill(buffers[i], size, seed + i);
+        arrays[i] = sample_array(buffers[i], size);
+    }
+    if (together) {
+        rc = h5store_batch_compress(batch, 0, err);
+        return rc < 0 ? rc : h5store_batch_put_all(batch, arrays, count, ids, err);
+    }
+    for (size_t i = 0; rc >= 0 && i < count; i++)
+        rc = sample_put(batch, seed + i, &ids[i], err);
+    return rc;
+}
+
 static size_t
 sample_texts(uint64_t seed, size_t count, char output[64], char metadata[64])
 {
@@ -96,7 +122,7 @@ int
 sample_set(h5store_batch *batch, const char *collection, const char *key, uint64_t seed,
            size_t count, h5store_err *err)
 {
-    h5store_id ids[8];
+    h5store_id ids[SAMPLE_ARRAYS];
     char output[64], metadata[64];
     h5store_item_spec spec = {.collection = collection,
                               .key = key,
@@ -106,13 +132,9 @@ sample_set(h5store_batch *batch, const char *collection, const char *key, uint64
                               .links = ids,
                               .link_count = count};
 
-    for (size_t i = 0; i < count; i++) {
-        int rc = sample_put(batch, seed + i, &ids[i], err);
+    int rc = sample_put_all(batch, seed, count, ids, err);
 
-        if (rc < 0)
-            return rc;
-    }
-    return h5store_batch_set_item(batch, &spec, err);
+    return rc < 0 ? rc : h5store_batch_set_item(batch, &spec, err);
 }
 
 int

@@ -26,6 +26,8 @@ extern uint64_t sample_unpacked;
 /* Put the array of a seed into a batch; those of one size are packed. */
 int sample_put(h5store_batch *batch, uint64_t seed, h5store_id *id, h5store_err *err);
 
+#define SAMPLE_ARRAYS 8 /* of one item, at most */
+
 /* Put @p count arrays, of the seeds from @p seed on, and note an item over them. */
 int sample_set(h5store_batch *batch, const char *collection, const char *key, uint64_t seed,
                size_t count, h5store_err *err);
