@@ -80,8 +80,18 @@ class Totals(structseq[Any], _TotalsTuple):
     @property
     def metadata_bytes(self) -> int: ...
 
+# dtype, order and shape are None if damage is not None, which only a walk over all blobs tells;
+# "| Any" spares those who asked for one blob the question.
 _BlobInfoTuple: TypeAlias = tuple[
-    str, str, Literal["C", "F"], tuple[int, ...], int, int, int, int, str | None
+    str,
+    str | Any,
+    Literal["C", "F"] | Any,
+    tuple[int, ...] | Any,
+    int,
+    int,
+    int,
+    int,
+    str | None,
 ]
 
 @final
@@ -100,11 +110,11 @@ class BlobInfo(structseq[Any], _BlobInfoTuple):
     @property
     def id(self) -> str: ...
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str | Any: ...
     @property
-    def order(self) -> Literal["C", "F"]: ...
+    def order(self) -> Literal["C", "F"] | Any: ...
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...] | Any: ...
     @property
     def nbytes(self) -> int: ...
     @property
