@@ -114,13 +114,15 @@ def _environment(folder: pathlib.Path) -> dict[str, str]:
     (commands / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (commands / "python").chmod(0o755)
     tool = os.environ.get("H5STORE_TOOL") or shutil.which("h5store")
+    build = os.environ.get("top_builddir")
     if tool is not None:
         (commands / "h5store").symlink_to(tool)
+        build = build or str(pathlib.Path(tool).resolve().parents[1])
     return {
         **os.environ,
         "PATH": f"{commands}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)]),
-        "PKG_CONFIG_PATH": os.environ.get("top_builddir", ""),
+        "PKG_CONFIG_PATH": build or "",
         "COLUMNS": "80",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
