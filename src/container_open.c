@@ -111,15 +111,36 @@ container_freeze(hs_container *c, uint64_t deadline, bool *frozen, h5store_err *
     return H5STORE_OK;
 }
 
+/* Is the log that we have open the one at its path?  The last user may have removed it; after
+ * the container was deleted or set aside it may be the log of another one.  Opened, since a
+ * client of NFS may remember for a while what a path led to, but asks when it opens. */
+static int
+container_find_log(const hs_container *c, bool *is_ours, h5store_err *err)
+{
+    HS_CLEANUP(hs_os_closep) int fd = -1;
+    struct stat held, there;
+    int rc = hs_os_open(c->log_path, O_RDONLY, &fd, err);
+
+    *is_ours = false;
+    if (rc == H5STORE_E_NOT_FOUND)
+        return H5STORE_OK;
+    if (rc == H5STORE_OK)
+        rc = hs_os_fstat(fd, c->log_path, &there, err);
+    if (rc == H5STORE_OK)
+        rc = hs_os_fstat(c->log_fd, c->log_path, &held, err);
+    if (rc == H5STORE_OK)
+        *is_ours = held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+    return rc;
+}
+
 /* Be a member of the log that is at the path; or, reading only and without one, freeze the
  * file, which is open. */
 static int
 container_join(hs_container *c, uint64_t deadline, h5store_err *err)
 {
-    bool frozen = false;
+    bool frozen = false, is_ours = false;
 
     for (;;) {
-        struct stat status;
         int rc = container_open_log(c, err);
 
         if (rc == H5STORE_OK && c->locks == NULL) {
@@ -131,10 +152,12 @@ container_join(hs_container *c, uint64_t deadline, h5store_err *err)
             return rc;
         rc = hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_SHARED, deadline, err);
         if (rc == H5STORE_OK)
-            rc = hs_os_fstat(c->log_fd, c->log_path, &status, err);
-        if (rc < 0 || status.st_nlink > 0)
+            rc = container_find_log(c, &is_ours, err);
+        if (rc < 0 || is_ours)
             return rc;
-        container_close_log(c); /* the last user removed it while we waited */
+        /* The last user removed it while we waited.  That its link count is 0 then is not to be
+         * relied on: NFS and FUSE rename a file that is open instead of unlinking it. */
+        container_close_log(c);
     }
 }
 
@@ -444,18 +467,13 @@ container_free(hs_container *c)
     free(c);
 }
 
-/* Is the log that we have open the one at its path?  After the container was deleted or set
- * aside, that may be the log of another one. */
+/* Is it certain that this may be unlinked by its path? */
 static bool
-container_log_is_at_path(const hs_container *c)
+container_may_unlink_log(const hs_container *c)
 {
-    HS_CLEANUP(hs_os_closep) int fd = -1;
-    struct stat held, there;
+    bool is_ours;
 
-    return hs_os_open(c->log_path, O_RDONLY, &fd, NULL) == H5STORE_OK &&
-           hs_os_fstat(fd, c->log_path, &there, NULL) == H5STORE_OK &&
-           hs_os_fstat(c->log_fd, c->log_path, &held, NULL) == H5STORE_OK &&
-           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+    return container_find_log(c, &is_ours, NULL) == H5STORE_OK && is_ours;
 }
 
 /* Opening failed: leave no log behind that we made.  One without a byte is nobody's. */
@@ -469,7 +487,7 @@ container_drop_new_log(hs_container *c)
         hs_os_fstat(c->log_fd, c->log_path, &status, NULL) < 0 || status.st_size != 0)
         return;
     rc = hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL);
-    if ((rc == H5STORE_OK || rc == H5STORE_E_UNSUPPORTED) && container_log_is_at_path(c))
+    if ((rc == H5STORE_OK || rc == H5STORE_E_UNSUPPORTED) && container_may_unlink_log(c))
         (void)hs_os_unlink(c->log_path, NULL);
 }
 
@@ -527,7 +545,7 @@ hs_container_close(hs_container *c, h5store_err *err)
     if (rc == H5STORE_OK && container_enter(c, err) == H5STORE_OK) {
         if (hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL) == H5STORE_OK &&
             container_catch_up(c, NULL) == H5STORE_OK && c->wal.tail == HS_WAL_RECORDS &&
-            container_log_is_at_path(c))
+            container_may_unlink_log(c))
             (void)hs_os_unlink(c->log_path, NULL);
         container_leave(c);
     }

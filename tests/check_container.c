@@ -455,6 +455,71 @@ START_TEST(deleted_container_is_noticed)
 }
 END_TEST
 
+static int
+open_and_put(child *parent, void *context)
+{
+    h5store *store;
+
+    child_hear(parent);
+    store = box_open(0);
+    *(h5store_id *)context = box_put(store, 70000, 1, NULL);
+    child_tell(parent, 1);
+    child_hear(parent);
+    box_close(store);
+    return 0;
+}
+
+/* Has a process the file open? */
+static bool
+has_open(pid_t pid, const char *path)
+{
+    char link[64], target[4096];
+
+    for (int fd = 0; fd < 256; fd++) {
+        ssize_t length;
+
+        snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)pid, fd);
+        length = readlink(link, target, sizeof target - 1);
+        if (length < 0)
+            continue;
+        target[length] = '\0';
+        if (strcmp(target, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Who waits while the last user removes the log must not go on with that one: the next to come
+ * would make another, and what is in the first is lost.  NFS deletes a file that is open by
+ * giving it another name, so it keeps its link. */
+START_TEST(removed_log_that_keeps_its_link_is_not_joined)
+{
+    struct flock member = {.l_type = F_WRLCK, .l_start = INT64_C(1) << 62, .l_len = 1};
+    h5store_id *id = child_shared_memory(sizeof *id);
+    h5store *store;
+    child *c;
+    int log;
+
+    box_make();
+    c = child_start(open_and_put, id); /* before the log is open here: it would share the lock */
+    log = open(box_log_path(), O_RDWR | O_CREAT, 0600);
+    ck_assert_int_eq(fcntl(log, F_OFD_SETLK, &member), 0);
+    child_tell(c, 1);
+    while (!has_open(child_pid(c), box_log_path()))
+        usleep(1000);
+    ck_assert_int_eq(rename(box_log_path(), fixture_path(".nfs0001")), 0);
+    close(log);
+    child_hear(c);
+    store = box_open(0);
+    box_expect_put(store, id, 70000, 1);
+    box_put(store, 80000, 2, NULL);
+    child_tell(c, 1);
+    ck_assert_int_eq(child_wait(c), 0);
+    box_close(store);
+    box_expect_sound();
+}
+END_TEST
+
 /* ---- waiting ------------------------------------------------------------------------------ */
 
 static int
@@ -619,6 +684,7 @@ container_suite(void)
     tcase_add_test(programs, change_beside_a_full_log_is_refused);
     tcase_add_test(programs, mark_of_a_killed_stock_writer_is_respected);
     tcase_add_loop_test(files, deleted_container_is_noticed, 0, 4);
+    tcase_add_test(files, removed_log_that_keeps_its_link_is_not_joined);
     tcase_add_test(waiting, waiting_for_a_lock_ends);
     tcase_add_test(waiting, lock_of_a_killed_process_is_free);
     tcase_add_test(reading, reader_refuses_to_write);
