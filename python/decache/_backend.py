@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 import threading
 import time
@@ -26,7 +25,7 @@ from typing import Any, TypeVar
 from joblib._store_backends import CacheItemInfo, StoreBackendBase, StoreBackendMixin
 from joblib.logger import format_time
 
-from . import _arrays, _h5store, _limits, _names, _pending, _pickler, _shared, _unpickler
+from . import _arrays, _h5store, _limits, _metadata, _names, _pending, _pickler, _shared, _unpickler
 from ._location import prepare
 from ._options import Options
 from ._pending import Pending, commit_abandoned
@@ -139,8 +138,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         if pending is None and self._kept_item(call_id) is not None:
             return  # it could not be dumped, and that was said
         with _Telling(f"The metadata of {_call(call_id)} are not stored"):
-            # joblib 1.2 gives no time; without, the result would count as the oldest.
-            text = json.dumps({"time": time.time(), **metadata})
+            text = _metadata.encode(call_id, metadata)
             if pending is not None:
                 pending.set_metadata(text)
             else:
@@ -311,10 +309,11 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         with _Telling(f"The metadata of {_call(call_id)} cannot be read"):
             if contained and contained[0] == tuple(call_id) and contained[1] is not None:
                 self._thread.contained = (contained[0], None, contained[2])
-                return json.loads(contained[1])
+                return _metadata.decode(contained[1])
             names = _names.split_call(call_id)
             try:
-                return json.loads(self._shared.run(lambda one: one.raw.get_metadata(*names)))
+                text = self._shared.run(lambda one: one.raw.get_metadata(*names))
+                return _metadata.decode(text)
             except _h5store.NotFoundError:
                 return {}
         return dict(_UNKNOWN_METADATA)

@@ -12,13 +12,12 @@ migration never needs room for more than one group twice.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _arrays, _catalog, _dtype, _h5store, _pickler, _same, _unpickler
+from . import _arrays, _catalog, _dtype, _h5store, _metadata, _pickler, _same, _unpickler
 from ._backend import CONTAINER_NAME
 from ._location import prepare
 from ._old_cache import OldCache, OldFunction, OldResult
@@ -267,7 +266,8 @@ class _Walk:
             value = self.old.load(result)
             pickled = _pickler.dump(value, self._threshold)
             digest = _same.digest(_same.reloaded(value))
-            return pickled, digest, json.dumps(self.old.metadata(result))
+            text = _metadata.encode((result.function, result.key), self.old.metadata(result))
+            return pickled, digest, text
         except MemoryError:
             raise
         except Exception as error:

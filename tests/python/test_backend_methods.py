@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from joblib._store_backends import CacheItemInfo, StoreBackendBase
 
 from conftest import totals
+from decache import _metadata
 from decache.store_backend import ContentAddressableStoreBackend
 
 FUNCTION = "package.module/function"
@@ -94,7 +94,7 @@ def test_an_item_is_one_commit(backend: ContentAddressableStoreBackend) -> None:
     assert not reader.has_item(FUNCTION, KEY)
     backend.store_metadata((FUNCTION, KEY), METADATA)
     item = reader.item(FUNCTION, KEY)
-    assert json.loads(item.metadata) == METADATA
+    assert _metadata.decode(item.metadata) == METADATA
     assert item.link_count == 1
 
 
