@@ -79,8 +79,8 @@ h5_watch_forks(void)
 
 /* Asked of HDF5 once, and more than once if threads come at the same time: waiting for one
  * another here would be the mutex again. */
-static bool
-h5_has_lock(void)
+bool
+hs_h5_is_thread_safe(void)
 {
     static atomic_int answer = -1;
     int has = atomic_load_explicit(&answer, memory_order_relaxed);
@@ -97,7 +97,7 @@ h5_has_lock(void)
 void
 hs_h5_enter(void)
 {
-    bool alone = !h5_has_lock();
+    bool alone = !hs_h5_is_thread_safe();
 
     pthread_once(&h5_once, h5_watch_forks);
     pthread_mutex_lock(&h5_door.mutex);

@@ -19,6 +19,9 @@
 void hs_h5_enter(void);
 void hs_h5_leave(void);
 
+/* Whether HDF5 has a lock of its own, so that threads may go in at the same time. */
+bool hs_h5_is_thread_safe(void);
+
 /*
  * Before entering: NOMEM unless there is memory for what HDF5 will want.  It follows null
  * pointers and frees twice when its own allocations fail (1.10 while opening a file, 1.10 and

@@ -27,6 +27,12 @@ version_ask_hdf5(void)
     hs_h5_leave();
 }
 
+int
+h5store_hdf5_is_thread_safe(void)
+{
+    return hs_h5_is_thread_safe();
+}
+
 const char *
 h5store_hdf5_version(void)
 {

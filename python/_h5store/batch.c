@@ -36,9 +36,9 @@ batch_end(BatchObject *self)
 
     self->batch = NULL;
     if (batch != NULL) {
-        Py_BEGIN_ALLOW_THREADS
+        CALL_BEGIN(state_of((PyObject *)self))
         h5store_batch_abort(batch);
-        Py_END_ALLOW_THREADS
+        CALL_END
     }
 }
 
@@ -90,9 +90,9 @@ batch_put(BatchObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "Os", &object, &dtype) ||
         array_describe(object, dtype, &array, strides) < 0 || batch_claim(self) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_batch_put(self->batch, &array, &id, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     self->busy = 0;
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);
@@ -161,9 +161,9 @@ batch_put_all(BatchObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OO!", &arrays, &PyTuple_Type, &dtypes))
         return NULL;
     if (batch_arrays_take(&given, arrays, dtypes) == 0 && batch_claim(self) == 0) {
-        Py_BEGIN_ALLOW_THREADS
+        CALL_BEGIN(state_of((PyObject *)self))
         rc = h5store_batch_put_all(self->batch, given.arrays, (size_t)given.count, given.ids, &err);
-        Py_END_ALLOW_THREADS
+        CALL_END
         self->busy = 0;
         if (rc < 0)
             error_raise(state_of((PyObject *)self), &err);
@@ -249,9 +249,9 @@ batch_set_item(BatchObject *self, PyObject *args)
     spec.output_size = (size_t)output_size;
     spec.links = ids;
     spec.link_count = (size_t)count;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_batch_set_item(self->batch, &spec, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     self->busy = 0;
     result = batch_result(self, rc, &err);
 done:
@@ -293,10 +293,10 @@ batch_set_metadata(BatchObject *self, PyObject *args)
     }
     if (batch_claim(self) < 0)
         goto done;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_batch_set_metadata(self->batch, PyBytes_AsString(bytes[0]),
                                     PyBytes_AsString(bytes[1]), PyBytes_AsString(bytes[2]), &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     self->busy = 0;
     result = batch_result(self, rc, &err);
 done:
@@ -353,9 +353,9 @@ batch_call_pair(BatchObject *self, PyObject *args, const char *second_name, pair
         batch_optional(second, second_name, &second_bytes, &second_text) < 0 ||
         batch_claim(self) < 0)
         goto done;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = call(self->batch, first_text, second_text, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     self->busy = 0;
     result = batch_result(self, rc, &err);
 done:
@@ -388,9 +388,9 @@ batch_commit(BatchObject *self, PyObject *Py_UNUSED(ignored))
     batch = self->batch;
     self->batch = NULL; /* released by the call, whatever it returns */
     self->busy = 0;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_batch_commit(batch, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     return batch_result(self, rc, &err);
 }
 

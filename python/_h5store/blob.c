@@ -102,9 +102,9 @@ static void
 blob_dealloc(BlobObject *self)
 {
     if (!self->borrowed && self->blob != NULL) {
-        Py_BEGIN_ALLOW_THREADS
+        CALL_BEGIN(state_of((PyObject *)self))
         h5store_blob_close(self->blob);
-        Py_END_ALLOW_THREADS
+        CALL_END
     }
     Py_XDECREF(self->owner);
     object_free((PyObject *)self);
@@ -130,9 +130,9 @@ blob_read_memory(BlobObject *self, void *data, size_t size, h5store_check check)
 
     if (blob_claim(self) < 0)
         return -1;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_blob_read(self->blob, data, size, check, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     self->busy = 0;
     if (rc < 0) {
         error_raise(state_of((PyObject *)self), &err);
@@ -240,9 +240,9 @@ blob_cursor_new(module_state *state, StoreObject *store)
         Py_DECREF(self);
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_blob_cursor_open(handle, &self->cursor, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(store);
     if (rc < 0) {
         Py_DECREF(self);
@@ -255,9 +255,9 @@ static void
 blob_cursor_dealloc(BlobCursorObject *self)
 {
     if (self->cursor != NULL) {
-        Py_BEGIN_ALLOW_THREADS
+        CALL_BEGIN(state_of((PyObject *)self))
         h5store_blob_cursor_close(self->cursor);
-        Py_END_ALLOW_THREADS
+        CALL_END
     }
     Py_XDECREF((PyObject *)self->store);
     object_free((PyObject *)self);
@@ -277,9 +277,9 @@ blob_cursor_next(BlobCursorObject *self)
                                 "The cursor is in use by another thread.");
     self->busy = 1;
     memset(&info, 0, sizeof(info));
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_blob_cursor_next(self->cursor, &info, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     if (rc == H5STORE_DONE)
         result = NULL;
     else if (rc == H5STORE_E_DAMAGED)

@@ -31,9 +31,9 @@ static void
 item_dealloc(ItemObject *self)
 {
     if (self->item != NULL) {
-        Py_BEGIN_ALLOW_THREADS
+        CALL_BEGIN(state_of((PyObject *)self))
         h5store_item_close(self->item);
-        Py_END_ALLOW_THREADS
+        CALL_END
     }
     Py_XDECREF((PyObject *)self->store);
     object_free((PyObject *)self);
@@ -173,9 +173,9 @@ item_cursor_new(module_state *state, StoreObject *store, const char *collection)
         Py_DECREF(self);
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_item_cursor_open(handle, collection, &self->cursor, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(store);
     if (rc < 0) {
         Py_DECREF(self);
@@ -188,9 +188,9 @@ static void
 item_cursor_dealloc(ItemCursorObject *self)
 {
     if (self->cursor != NULL) {
-        Py_BEGIN_ALLOW_THREADS
+        CALL_BEGIN(state_of((PyObject *)self))
         h5store_item_cursor_close(self->cursor);
-        Py_END_ALLOW_THREADS
+        CALL_END
     }
     Py_XDECREF((PyObject *)self->store);
     object_free((PyObject *)self);
@@ -210,9 +210,9 @@ item_cursor_next(ItemCursorObject *self)
                                 "The cursor is in use by another thread.");
     self->busy = 1;
     memset(&info, 0, sizeof(info));
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_item_cursor_next(self->cursor, &info, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     if (rc == H5STORE_DONE)
         result = NULL;
     else if (rc == H5STORE_E_DAMAGED)

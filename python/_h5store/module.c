@@ -74,7 +74,7 @@ module_exec(PyObject *module)
 {
     static int (*const parts[])(PyObject *, module_state *) = {
         errors_add, store_add, blob_add,   item_add, batch_add,
-        verify_add, usage_add, repair_add, hook_add,
+        verify_add, usage_add, repair_add, hook_add, neighbour_add,
     };
     module_state *state = PyModule_GetState(module);
 
@@ -98,6 +98,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 
     if (state == NULL)
         return 0;
+    Py_VISIT(state->find_lock);
     Py_VISIT(state->error);
     for (int i = 0; i < ERROR_CLASS_COUNT; i++)
         Py_VISIT(state->error_classes[i]);
@@ -125,6 +126,7 @@ module_clear(PyObject *module)
 
     if (state == NULL)
         return 0;
+    Py_CLEAR(state->find_lock);
     Py_CLEAR(state->error);
     for (int i = 0; i < ERROR_CLASS_COUNT; i++)
         Py_CLEAR(state->error_classes[i]);

@@ -38,6 +38,7 @@ salvage(PyObject *module, PyObject *args)
     h5store *store;
     h5store_err err;
     int rc;
+    PyObject *lock;
 
     if (!PyArg_ParseTuple(args, "O&O!|OO:salvage", PyUnicode_FSConverter, &source,
                           told.state->store_type, &target, &told.finding, &told.progress))
@@ -51,9 +52,11 @@ salvage(PyObject *module, PyObject *args)
     options.timeout = defaults.timeout;
     if (told.finding != NULL && told.finding != Py_None)
         options.finding = telling_finding;
+    lock = neighbour_enter(told.state);
     told.thread = PyEval_SaveThread();
     rc = h5store_salvage(PyBytes_AsString(source), store, &options, &done, &err);
     PyEval_RestoreThread(told.thread);
+    neighbour_leave(lock);
     store_leave((StoreObject *)target);
     Py_DECREF(source);
     if (PyErr_Occurred())

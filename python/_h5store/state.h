@@ -4,9 +4,9 @@
  * the rule by which the library is called.
  *
  * The rule.  Arguments are converted with the GIL held; the GIL is released round exactly
- * one call of libh5store; it is taken back before anything of Python is touched.  Python code
- * runs inside the library only in callbacks (verify.c), which hold none of its locks, so the GIL
- * is never waited for with a lock of the library held, nor the other way round.
+ * one call of libh5store (CALL_BEGIN); it is taken back before anything of Python is touched.
+ * Python code runs inside the library only in callbacks (verify.c), which hold none of its locks,
+ * so the GIL is never waited for with a lock of the library held, nor the other way round.
  *
  * Threads.  A Store may be shared: h5store is thread-safe, and store_enter/store_leave keep
  * close() from freeing the handle under a call that is on its way in.  Blobs, items, batches
@@ -26,6 +26,7 @@
 #define ERROR_CLASS_COUNT 17
 
 typedef struct module_state {
+    PyObject *find_lock;                        /* neighbour.c; NULL: no lock is needed */
     PyObject *error;                            /* decache.Error */
     PyObject *error_classes[ERROR_CLASS_COUNT]; /* slot 0 is unused */
     PyTypeObject *store_type;
@@ -71,6 +72,25 @@ int module_add_record(PyObject *module, PyStructSequence_Desc *desc, PyTypeObjec
 PyObject *record_of_numbers(PyTypeObject *type, const uint64_t *numbers, Py_ssize_t count);
 /* Free an object of one of our types and its reference to the type. */
 void object_free(PyObject *self);
+
+/* ---- neighbour.c ------------------------------------------------------- */
+
+int neighbour_add(PyObject *module, module_state *state);
+/* Take h5py's lock, where HDF5 needs it; to be given back.  NULL: there was none to take.  An
+ * exception that is set stays set. */
+PyObject *neighbour_enter(const module_state *state);
+void neighbour_leave(PyObject *lock);
+
+/* Round a call of the library that may use HDF5. */
+#define CALL_BEGIN(state) \
+    { \
+        PyObject *call_lock = neighbour_enter(state); \
+        Py_BEGIN_ALLOW_THREADS
+
+#define CALL_END \
+    Py_END_ALLOW_THREADS \
+    neighbour_leave(call_lock); \
+    }
 
 /* ---- errors.c ---------------------------------------------------------- */
 

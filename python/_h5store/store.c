@@ -45,11 +45,14 @@ store_close_handle(StoreObject *self, h5store_err *err)
         return H5STORE_OK;
 
     self->closing = self->active > 0 && self->pid == getpid();
-    Py_BEGIN_ALLOW_THREADS
-    if (self->closing)
-        (void)PyThread_acquire_lock(self->idle, WAIT_LOCK);
+    if (self->closing) {
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(self->idle, WAIT_LOCK);
+        Py_END_ALLOW_THREADS
+    }
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_close(store, err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     return rc;
 }
 
@@ -101,9 +104,9 @@ store_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     (void)PyThread_acquire_lock(self->idle, NOWAIT_LOCK); /* released by the last to leave */
 
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(PyType_GetModuleState(type))
     rc = h5store_open(PyBytes_AsString(path), &options, &self->store, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     Py_DECREF(path);
     if (rc < 0) {
         error_raise(PyType_GetModuleState(type), &err);
@@ -163,9 +166,9 @@ store_put(StoreObject *self, PyObject *args)
     store = store_enter(self);
     if (store == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_put(store, &array, &id, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);
@@ -185,9 +188,9 @@ store_discard(StoreObject *self, PyObject *args)
     store = store_enter(self);
     if (store == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_discard(store, &id, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);
@@ -208,9 +211,9 @@ store_blob(StoreObject *self, PyObject *args)
     store = store_enter(self);
     if (store == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_blob_open(store, &id, &blob, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);
@@ -246,9 +249,9 @@ store_has_item(StoreObject *self, PyObject *args)
     store = store_enter(self);
     if (store == NULL)
         goto done;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_item_has(store, PyBytes_AsString(collection), PyBytes_AsString(key), &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0 && rc != H5STORE_E_NOT_FOUND)
         error_raise(state_of((PyObject *)self), &err);
@@ -274,9 +277,9 @@ store_item(StoreObject *self, PyObject *args)
     store = store_enter(self);
     if (store == NULL)
         goto done;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_item_open(store, PyBytes_AsString(collection), PyBytes_AsString(key), &item, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0)
         error_raise(state_of((PyObject *)self), &err);
@@ -312,10 +315,10 @@ store_get_metadata(StoreObject *self, PyObject *args)
     store = store_enter(self);
     if (store == NULL)
         goto done;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_item_get_metadata(store, PyBytes_AsString(collection), PyBytes_AsString(key),
                                    &metadata, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0)
         error_raise(state_of((PyObject *)self), &err);
@@ -343,9 +346,9 @@ store_get_source(StoreObject *self, PyObject *name)
         Py_DECREF(collection);
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_get_source(store, PyBytes_AsString(collection), &text, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     Py_DECREF(collection);
     if (rc < 0)
@@ -386,9 +389,9 @@ store_batch(StoreObject *self, PyObject *Py_UNUSED(ignored))
 
     if (store == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_batch_begin(store, &batch, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);
@@ -404,9 +407,9 @@ store_flush(StoreObject *self, PyObject *Py_UNUSED(ignored))
 
     if (store == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_flush(store, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);
@@ -441,9 +444,9 @@ store_stat(StoreObject *self, PyObject *Py_UNUSED(ignored))
 
     if (store == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_stat(store, &totals, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave(self);
     if (rc < 0)
         return error_raise(state_of((PyObject *)self), &err);

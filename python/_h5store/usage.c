@@ -40,10 +40,10 @@ store_note(PyObject *self, PyObject *args)
             rc = -1;
     store = rc == 0 ? store_enter((StoreObject *)self) : NULL;
     if (store != NULL) {
-        Py_BEGIN_ALLOW_THREADS
+        CALL_BEGIN(state_of((PyObject *)self))
         rc = h5store_note(store, kind, PyBytes_AsString(bytes[0]), PyBytes_AsString(bytes[1]),
                           bytes[2] != NULL ? PyBytes_AsString(bytes[2]) : "", &err);
-        Py_END_ALLOW_THREADS
+        CALL_END
         store_leave((StoreObject *)self);
         result = rc < 0 ? error_raise(state_of(self), &err) : Py_NewRef(Py_None);
     }
@@ -75,9 +75,9 @@ store_usage(PyObject *self, PyObject *Py_UNUSED(ignored))
 
     if (store == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_get_usage(store, &usage, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave((StoreObject *)self);
     if (rc < 0)
         return error_raise(state_of(self), &err);
@@ -115,9 +115,9 @@ store_misses(PyObject *self, PyObject *Py_UNUSED(ignored))
 
     if (store == NULL)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
+    CALL_BEGIN(state_of((PyObject *)self))
     rc = h5store_get_misses(store, misses, &count, &err);
-    Py_END_ALLOW_THREADS
+    CALL_END
     store_leave((StoreObject *)self);
     if (rc < 0)
         return error_raise(state_of(self), &err);
@@ -152,15 +152,18 @@ store_compact(PyObject *self, PyObject *args)
     h5store_err err;
     h5store *store;
     int rc;
+    PyObject *lock;
 
     if (!PyArg_ParseTuple(args, "|O:compact", &told.progress))
         return NULL;
     store = store_enter((StoreObject *)self);
     if (store == NULL)
         return NULL;
+    lock = neighbour_enter(told.state);
     told.thread = PyEval_SaveThread();
     rc = h5store_compact(store, telling_progress, &told, &done, &err);
     PyEval_RestoreThread(told.thread);
+    neighbour_leave(lock);
     store_leave((StoreObject *)self);
     if (PyErr_Occurred())
         return NULL;

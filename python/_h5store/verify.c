@@ -93,6 +93,7 @@ store_verify(PyObject *self, PyObject *args, PyObject *kwargs)
                                       .context = &told};
     PyObject *list;
     uint64_t errors;
+    PyObject *lock;
     h5store_err err;
     h5store *store;
     int rc;
@@ -106,9 +107,11 @@ store_verify(PyObject *self, PyObject *args, PyObject *kwargs)
     store = told.finding != NULL ? store_enter((StoreObject *)self) : NULL;
     if (store == NULL)
         goto failed;
+    lock = neighbour_enter(told.state);
     told.thread = PyEval_SaveThread();
     rc = h5store_verify(store, &options, &errors, &err);
     PyEval_RestoreThread(told.thread);
+    neighbour_leave(lock);
     store_leave((StoreObject *)self);
     if (rc < 0 && !PyErr_Occurred())
         error_raise(told.state, &err);

@@ -44,6 +44,7 @@ from ._h5store import (
     library_version as __version__,
 )
 from ._migrate import migrate
+from ._neighbours import install as _install_neighbours
 from ._remove import prune, remove
 from ._space import space
 from ._store import Store
@@ -91,4 +92,5 @@ __all__ = [
     "verify",
 ]
 
+_install_neighbours()
 register_cas_store_backend()

@@ -15,6 +15,7 @@ _Check: TypeAlias = str  # "never", "fast" or "full"
 
 library_version: str
 hdf5_version: str
+hdf5_is_thread_safe: int
 FORMAT_VERSION: int
 
 class Error(Exception):
@@ -366,6 +367,7 @@ class PickleHook:
     def reduce(self, object: Any, /) -> Any: ...
     def buffer(self, object: PickleBuffer, /) -> Any: ...
 
+def lock_with(find: Callable[[], Any], /) -> None: ...
 def salvage(
     source: str | PathLike[str],
     target: Store,

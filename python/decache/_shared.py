@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from . import _aside, _h5store
+from . import _aside, _h5store, _neighbours
 from ._arrays import Handle
 from ._options import Options
 from ._warnings import logger, warn
@@ -202,4 +202,5 @@ def _close_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+atexit.register(_neighbours.hold_lock)  # after the next: the last registered is the first to run
 atexit.register(_close_all)
