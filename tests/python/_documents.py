@@ -177,7 +177,7 @@ def _run_block(main: Any, language: str, text: str, line: int, file: str | None)
 
 _VARYING = [
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?( UTC|Z|[+-]\d\d:?\d\d)?", "<when>"),
-    (r"\b\d+(\.\d+)?(e-?\d+)? ?(s|ms|us|µs|seconds)\b( ago)?|\bnow\b", "<time>"),
+    (r"\b\d+(\.\d+)?(e-?\d+)? ?(s|ms|us|µs|min|seconds)\b( ago)?|\bnow\b", "<time>"),
     (r'"(time|duration)": [\d.e-]+', "<time>"),
     (r"\bSTRSIZE \d+", "STRSIZE <length>"),
     (r"\b\d{2,} B\b", "<bytes>"),  # pickle and metadata, in which times stand as numbers
