@@ -180,7 +180,9 @@ _VARYING = [
     (r"\b\d+(\.\d+)?(e-?\d+)? ?(s|ms|us|µs|min|seconds)\b( ago)?|\bnow\b", "<time>"),
     (r'"(time|duration)": [\d.e-]+', "<time>"),
     (r"\bSTRSIZE \d+", "STRSIZE <length>"),
-    (r"\b\d{2,} B\b", "<bytes>"),  # pickle and metadata, in which times stand as numbers
+    # Pickle and metadata, in which times stand as numbers, some longer than others.
+    (r"\b\d{2,} B\b", "<bytes>"),
+    (r"\b(\d+)\.\d KiB\b", r"\1 KiB"),
     (r"\bon disk .*", "on disk <size>"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uuid>"),
     (r"\b\d{8}T\d{6}\b", "<when>"),
