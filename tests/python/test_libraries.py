@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,16 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict  # noqa: E40
 from sklearn.pipeline import FeatureUnion, Pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils import all_estimators  # noqa: E402
+from threadpoolctl import threadpool_limits  # noqa: E402
 
 X, Y = make_classification(160, 30, n_informative=8, random_state=0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """So small are the arrays that threads of BLAS only wait for each other."""
+    with threadpool_limits(1):
+        yield
 
 
 def usage(location: str) -> tuple[int, int, int]:
