@@ -27,7 +27,8 @@ enum {
 typedef enum h5store_durability {
     /**
      * Default.  A commit survives the death of any process at once, and a power
-     * cut within about two seconds (a background thread syncs, off every lock).
+     * cut after about two seconds, or ten while commits come without a pause of one (a
+     * background thread syncs, off every lock).
      */
     H5STORE_DURABLE_PROCESS = 0,
     /** A commit returns when data and log are on the disk (fdatasync). */

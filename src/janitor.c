@@ -4,6 +4,11 @@
  * commit has come for a second, and every two seconds under load, so that a power cut costs
  * little and other HDF5 programs see a fresh file while the process computes for hours.
  *
+ * The bytes of arrays are synced when it is quiet, and every ten seconds under load.  Until then a
+ * power cut may take them, whatever of the log is on the disk: it lists what may be torn.  More
+ * often would compete with the writers; not at all, and how much is lost would be the kernel's
+ * affair.
+ *
  * It is started by the first commit and ended by closing, makes no HDF5 call, and holds
  * no lock while it syncs.  A failure is not reported here: the log keeps everything, and the
  * next flush or close meets the same failure and says so.  After a fork the child has no
@@ -15,7 +20,8 @@
 #include <signal.h>
 
 #define JANITOR_IDLE UINT64_C(1000000000)   /* nanoseconds without a commit */
-#define JANITOR_LATEST UINT64_C(2000000000) /* between two applications under load */
+#define JANITOR_LATEST UINT64_C(2000000000) /* between two applications under load, */
+#define JANITOR_BYTES UINT64_C(10000000000) /* and between two syncs of array bytes */
 
 int
 container_janitor_init(hs_container *c, h5store_err *err)
@@ -48,7 +54,7 @@ static void *
 janitor_run(void *context)
 {
     hs_container *c = context;
-    uint64_t done_commit = 0, done_at = hs_os_now();
+    uint64_t done_commit = 0, done_at = hs_os_now(), synced_at = done_at;
 
     pthread_mutex_lock(&c->mutex);
     while (!c->janitor.stop) {
@@ -62,15 +68,16 @@ janitor_run(void *context)
         } else if (!quiet && now < done_at + JANITOR_LATEST) {
             janitor_wait(c, hs_min(last + JANITOR_IDLE, done_at + JANITOR_LATEST));
         } else {
+            bool bytes = quiet || now >= synced_at + JANITOR_BYTES;
             int rc;
 
             pthread_mutex_unlock(&c->mutex);
-            /* Array bytes are synced only when it is quiet: under load that would compete
-             * with the writers, and the log lists what a power cut may have torn. */
-            rc = hs_container_checkpoint(c, quiet, NULL);
+            rc = hs_container_checkpoint(c, bytes, NULL);
             if (rc == H5STORE_OK)
                 (void)hs_extent_reclaim(c, NULL); /* of results that were replaced */
             done_at = hs_os_now();
+            if (rc == H5STORE_OK && bytes)
+                synced_at = done_at;
             pthread_mutex_lock(&c->mutex);
             if (rc == H5STORE_OK && quiet)
                 done_commit = last;

@@ -30,8 +30,8 @@ class Options:
         smaller ones with the rest of the result. Default: 65,536.
     durability : {"process", "power"}
         "process": a stored result survives the death of any process at once, and a power cut
-        after about two seconds. "power": it survives both at once; every new result then waits
-        for the disk.
+        after about two seconds, or ten while results are stored without a pause. "power": it
+        survives both at once; every new result then waits for the disk.
     timeout : float
         Seconds to wait for another process's lock before giving up with a warning.
     verify : {"fast", "full", "never"}

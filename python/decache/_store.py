@@ -27,7 +27,8 @@ class Store:
         Never write; needs no permission to write.
     durability : {"process", "power"}
         "process": what `put` stored survives the death of any process at once, and a power cut
-        after about two seconds. "power": both at once; every new array waits for the disk.
+        after about two seconds, or ten while arrays are put without a pause. "power": both at
+        once; every new array waits for the disk.
     timeout : float
         Seconds to wait for another process's lock.
     threads : int
