@@ -20,7 +20,8 @@
  *
  * Durability.  What a commit acknowledged survives the death of any process at any
  * instruction; a power cut may cost the results of the last two seconds, or of ten
- * while they come without a pause, unless H5STORE_DURABLE_POWER is chosen.  The container never becomes unreadable.
+ * while they come without a pause, unless H5STORE_DURABLE_POWER is chosen.  The
+ * container never becomes unreadable.
  *
  * HDF5.  The library uses HDF5 through its own file driver and one mutex.  If the
  * program uses the same libhdf5 from other threads, that must be a thread-safe
