@@ -94,7 +94,8 @@ H5STORE_API void h5store_options_init(h5store_options *options);
  * @retval H5STORE_E_DAMAGED      Ours, but truncated or unreadable beyond the log's help.
  * @retval H5STORE_E_CHANGED      Another program wrote to it while results waited in the log.
  * @retval H5STORE_E_READ_ONLY    Writing is not permitted; open with H5STORE_READ_ONLY.
- * @retval H5STORE_E_UNSUPPORTED  The file system has no working byte-range locks.
+ * @retval H5STORE_E_UNSUPPORTED  The file system has no working byte-range locks; or the HDF5
+ *                                library is of another minor version than at compile time.
  * @retval H5STORE_E_BUSY         A lock was not to be had within the timeout.
  * @retval H5STORE_E_NO_SPACE     No room to create it.
  * @retval H5STORE_E_IO           The system refused a call; see err->os_errno.

@@ -35,6 +35,8 @@
 #include "vfd_compat.h"
 #include <stdatomic.h>
 
+#define VFD_TEXT_OF(number) #number
+#define VFD_TEXT(macro) VFD_TEXT_OF(macro)
 #define VFD_METADATA_CACHE ((size_t)64 * 1024)
 
 typedef struct vfd_file {
@@ -232,13 +234,33 @@ vfd_id(void)
     return id;
 }
 
+/* The layout of the driver's class is that of the headers. */
+static int
+vfd_check_version(h5store_err *err)
+{
+    unsigned major = 0, minor = 0, release = 0;
+
+    (void)H5get_libversion(&major, &minor, &release);
+    if (major == H5_VERS_MAJOR && minor == H5_VERS_MINOR)
+        return H5STORE_OK;
+    return hs_fail(
+        err, H5STORE_E_UNSUPPORTED, 0,
+        "h5store was built with HDF5 " VFD_TEXT(H5_VERS_MAJOR) "." VFD_TEXT(
+            H5_VERS_MINOR) " and finds HDF5 %u.%u.%u at run time; build it anew with that one",
+        major, minor, release);
+}
+
 int
 hs_vfd_access_list(hs_vfd_host *host, hid_t *fapl, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_plist) hid_t list = H5Pcreate(H5P_FILE_ACCESS);
     H5AC_cache_config_t cache = {.version = H5AC__CURR_CACHE_CONFIG_VERSION};
-    hid_t driver = vfd_id();
+    hid_t driver;
+    int rc = vfd_check_version(err);
 
+    if (rc < 0)
+        return rc;
+    driver = vfd_id();
     if (list < 0 || driver < 0 || H5Pset_driver(list, driver, &host) < 0 ||
         H5Pset_fclose_degree(list, H5F_CLOSE_STRONG) < 0 ||
         H5Pset_libver_bounds(list, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 ||

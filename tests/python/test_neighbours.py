@@ -26,10 +26,13 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 NEIGHBOURS = ("h5py", "tables", "netCDF4", "pyarrow.parquet")
 
 
-def run(python: str, *args: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(decache.__file__))}
+def run(
+    python: str, *args: str, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    package = os.path.dirname(os.path.dirname(os.path.abspath(decache.__file__)))
+    environment = {**os.environ, "PYTHONPATH": package, **variables}
     return subprocess.run(
-        [python, *args], capture_output=True, text=True, timeout=300, env=environment
+        [python, *args], capture_output=True, text=True, timeout=300, env=environment, cwd=cwd
     )
 
 
@@ -177,3 +180,23 @@ def test_library_is_called_under_the_lock_that_was_found(
     run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     assert run_python(LOCKED, str(tmp_path)).stderr == ""
+
+
+def test_other_hdf5_at_run_time_is_refused(tmp_path: Path) -> None:
+    """A driver made for one minor version does not fit another, which would end the program."""
+    h5py = pytest.importorskip("h5py")
+    ours = decache._h5store.hdf5_version
+    theirs = h5py.version.hdf5_version
+    if ours.split(".")[:2] == theirs.split(".")[:2]:
+        pytest.skip(f"h5py has HDF5 {theirs}, and we have {ours}")
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    libraries = {line.split()[-1] for line in maps if re.search(r"/h5py\.libs/libhdf5-", line)}
+    if not libraries:
+        pytest.skip("this h5py has no libhdf5 of its own")
+    code = "import decache; decache.Store('c.h5')"
+    done = run(sys.executable, "-c", code, cwd=tmp_path, LD_PRELOAD=libraries.pop())
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        f"decache.UnsupportedError: h5store was built with HDF5 {'.'.join(ours.split('.')[:2])} "
+        f"and finds HDF5 {theirs} at run time"
+    )
