@@ -29,7 +29,8 @@
 /* From and for LeakSanitizer, where there is one.  When a read fails HDF5 1.10 loses the
  * buffer that it read into; what we lose is not allocated by HDF5. */
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
-const char *__lsan_default_suppressions(void);
+/* Visible, or the sanitizer's library does not find it. */
+const char *__lsan_default_suppressions(void) __attribute__((visibility("default")));
 
 const char *
 __lsan_default_suppressions(void)
