@@ -84,7 +84,8 @@ sources()
     # shellcheck disable=SC2016 # apt's own variables
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \
         'Created-By: Packages' 'Origin: Debian' 2>/dev/null |
-        awk -v suite="$suite" '{ sub(/^[^-]*/, suite, $2); print "deb", $1, $2, $3 }'
+        awk -v suite="$suite" '{ sub(/^[^-]*/, suite, $2) }
+            suite != "sid" || $2 == suite { print "deb", $1, $2, $3 }' # sid is its own updates
 }
 
 # copy FILE...: those that are there, to the same place in the root.
