@@ -107,7 +107,7 @@ if [ "${1:-}" = --prefix ]; then
     names=here
     declare -A prefixes=()
     while [ "${1:-}" = --prefix ]; do
-        name=$(realpath "$2" | tr -c '[:alnum:].\n' -)
+        name=$(realpath "$2" | tr -c '[:alnum:].\n' - | sed 's,^-*,,')
         names+=" $name"
         prefixes[$name]=$(realpath "$2")
         shift 2
