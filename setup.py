@@ -117,7 +117,7 @@ def main() -> None:
         ext_modules=[module],
         cmdclass={"build_ext": BuildExtension},
         options={
-            "build": {"build_base": "build/python"},
+            "build": {"build_base": "build/pip"},
             "bdist_wheel": {"py_limited_api": "cp311"} if LIMITED_API else {},
         },
     )

@@ -21,7 +21,7 @@ wheel_of()
 
     if [ ! -e "$folder"/.done ] || [ -n "$(find src python h5store setup.py Makefile.am \
         -newer "$folder"/.done -type f ! -path '*/__pycache__/*' -print -quit)" ]; then
-        rm -rf "$folder" build/python
+        rm -rf "$folder" build/pip
         "$python" -m pip wheel --no-deps -q -w "$folder" . >build/matrix/wheel-"$2".log 2>&1 ||
             die "the wheel failed: build/matrix/wheel-$2.log"
         touch "$folder"/.done

@@ -13,7 +13,7 @@ export LC_ALL=C.UTF-8
 
 SYSTEM_PACKAGES="build-essential autoconf automake libtool pkg-config check hdf5-tools
     libhdf5-dev libssl-dev libxxhash-dev libdeflate-dev python3-dev python3-venv
-    btrfs-progs xfsprogs"
+    bindfs btrfs-progs xfsprogs"
 
 say()
 {
@@ -142,7 +142,7 @@ install_decache()
         src python -newer "$stamp" -type f ! -path '*/__pycache__/*' -print -quit)" ]; then
         say "installing decache into $venv"
         touch build/.install-begins
-        rm -rf build/python
+        rm -rf build/pip
         run pip-install "$venv"/bin/python -m pip install --no-build-isolation --no-deps \
             --force-reinstall .
         mv build/.install-begins "$stamp"
