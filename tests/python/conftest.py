@@ -6,6 +6,7 @@ Every test works on real containers; processes are real processes.
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -76,6 +77,14 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         )
 
     return run
+
+
+def reduce_size(memory: joblib.Memory, **limits: Any) -> None:
+    """Memory.reduce_size with limits; without joblib where it has none, before 1.3."""
+    if "items_limit" in inspect.signature(memory.reduce_size).parameters:
+        memory.reduce_size(**limits)
+    else:
+        memory.store_backend.enforce_store_limits(limits.pop("bytes_limit", None), **limits)
 
 
 def totals(memory: joblib.Memory) -> decache.Totals:

@@ -7,6 +7,7 @@ and then limits are kept: what goes first must be what would have gone first bef
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from pathlib import Path
@@ -143,7 +144,10 @@ def test_results_in_folders_keep_the_times_of_their_files(tmp_path):
     """Migrating reads them, which is no use: neither it nor its dry run changes what goes first."""
     old_cache = make_old(tmp_path / "old")
     kept_by_joblib = make_old(tmp_path / "same")
-    joblib.Memory(str(kept_by_joblib), verbose=0).reduce_size(items_limit=3)
+    memory = joblib.Memory(str(kept_by_joblib), verbose=0)
+    if "items_limit" not in inspect.signature(memory.reduce_size).parameters:
+        pytest.skip("this joblib has no limit on the number of results")
+    memory.reduce_size(items_limit=3)
     assert len(outputs_of(kept_by_joblib)) == 3
 
     good("migrate", old_cache, "--to", tmp_path / "new", "-n")

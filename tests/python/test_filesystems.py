@@ -23,7 +23,7 @@ import pytest
 
 from _children import NOBODY, Child, become_nobody, in_child, open_folder
 from _mounts import KINDS, MIB, mounted, remount
-from conftest import totals
+from conftest import reduce_size, totals
 from test_backend_failures import Warned
 
 calls: list[Any] = []
@@ -205,7 +205,7 @@ def test_a_user_of_joblib_is_told_once(place_without_holes: Path, make_memory: C
             cached(seed)
         for seed in range(3):
             cached.call_and_shelve(seed).clear()
-        memory.reduce_size(items_limit=1)
+        reduce_size(memory, items_limit=1)
         memory.clear(warn=False)
         np.testing.assert_array_equal(cached(1), array(1))
     assert len(warned.messages) == 1
@@ -369,7 +369,7 @@ def test_a_disk_that_others_filled_can_be_emptied_too(
     shelved = cached.call_and_shelve(1, MIB)
     shelved.clear()
     assert free_bytes(small_place) > 512 * 1024
-    memory.reduce_size(items_limit=1)
+    reduce_size(memory, items_limit=1)
     assert free_bytes(small_place) > 1536 * 1024
     assert totals(memory).items == 1
     assert calls == [0, 1, 2]

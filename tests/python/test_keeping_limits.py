@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import reduce_size
 from joblib import Memory
 
 from decache import CacheWarning, _h5store
@@ -40,7 +41,7 @@ def test_reduce_size_gets_the_file_under_the_limit(tmp_path):
     memory, make, _ = cached(tmp_path)
     for number in range(20):
         make(number)
-    memory.reduce_size(bytes_limit=8 * MIB)
+    reduce_size(memory, bytes_limit=8 * MIB)
     assert 4 <= totals(memory).items <= 7
     assert os.stat(container(tmp_path)).st_blocks * 512 <= 8 * MIB
     assert make.check_call_in_cache(19) and not make.check_call_in_cache(0)
@@ -53,7 +54,7 @@ def test_sharing_is_taken_into_account(tmp_path):
         make(number)
         again(number)
     assert totals(memory).blobs == 10
-    memory.reduce_size(bytes_limit=6 * MIB)
+    reduce_size(memory, bytes_limit=6 * MIB)
     assert totals(memory).used_bytes <= 6 * MIB
     assert totals(memory).items == 2 * totals(memory).blobs
     assert totals(memory).blobs >= 4
@@ -65,7 +66,7 @@ def test_what_was_used_last_stays(tmp_path):
         make(number)
     for number in (3, 1, 7):
         make(number)  # hits
-    memory.reduce_size(items_limit=3)
+    reduce_size(memory, items_limit=3)
     assert [n for n in range(10) if make.check_call_in_cache(n)] == [1, 3, 7]
 
 
@@ -79,7 +80,7 @@ def test_hits_of_another_process_count(tmp_path):
     theirs(0)
     other.store_backend._shared.close()
     third, make, _ = cached(tmp_path)
-    third.reduce_size(items_limit=1)
+    reduce_size(third, items_limit=1)
     assert make.check_call_in_cache(0)
 
 
@@ -89,7 +90,7 @@ def test_age_counts_from_the_last_use(tmp_path):
     make(2)
     time.sleep(1.2)
     make(1)
-    memory.reduce_size(age_limit=datetime.timedelta(seconds=1))
+    reduce_size(memory, age_limit=datetime.timedelta(seconds=1))
     assert make.check_call_in_cache(1) and not make.check_call_in_cache(2)
 
 
@@ -99,7 +100,7 @@ def test_nothing_to_do_looks_at_nothing(tmp_path, monkeypatch):
     from decache import _limits
 
     monkeypatch.setattr(_limits, "entries", lambda raw: pytest.fail("it looked"))
-    memory.reduce_size(bytes_limit="1G", items_limit=5)
+    reduce_size(memory, bytes_limit="1G", items_limit=5)
     assert make.check_call_in_cache(1)
 
 

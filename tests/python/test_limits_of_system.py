@@ -27,7 +27,7 @@ import pytest
 from _children import (
     Child, become_nobody, can_refuse_calls, in_child, open_folder, refuse_calls,
 )
-from conftest import totals
+from conftest import reduce_size, totals
 from test_backend_failures import Warned
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -282,13 +282,13 @@ def use_with_a_wrong_clock(location: Path) -> dict[str, Any]:
         assert call(cached, seed) == (True, [])
     offset[0] = -800 * day  # now everything is from the future
     seen["hits"] = [call(cached, seed) == (False, []) for seed in range(3)]
-    memory.reduce_size(age_limit=datetime.timedelta(days=1))
+    reduce_size(memory, age_limit=datetime.timedelta(days=1))
     seen["from the future"] = totals(memory).items
     offset[0] = 0.0  # by their metadata 400 days old, new, from the future; all were used just now
-    memory.reduce_size(age_limit=datetime.timedelta(days=1))
+    reduce_size(memory, age_limit=datetime.timedelta(days=1))
     seen["with the right time"] = totals(memory).items
     seen["kept"] = [call(cached, seed)[0] is False for seed in range(3)]
-    memory.reduce_size(items_limit=1)
+    reduce_size(memory, items_limit=1)
     seen["one"] = totals(memory).items
     memory.store_backend._shared.close()
     return seen

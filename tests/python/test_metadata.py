@@ -46,6 +46,8 @@ def test_a_viewer_shows_the_call_and_the_time_first(memory: joblib.Memory) -> No
 
 def test_joblib_gets_back_what_it_gave(memory: joblib.Memory) -> None:
     cached = memory.cache(area)
+    if not hasattr(cached, "func_id"):
+        pytest.skip("this joblib names calls otherwise")
     cached(3)
     call_id = (cached.func_id, cached._get_args_id(3))
     for backend in (memory.store_backend, joblib.Memory(
