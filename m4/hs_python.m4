@@ -27,7 +27,9 @@ AS_IF([test "$PYTHON" = :],
          HS_MISSING([NumPy for $PYTHON, with its headers (from Debian 13 on: python3-numpy-dev)],
             [python3-numpy])])
 
-    PYTHON_CPPFLAGS="-isystem $hs_include -isystem $hs_numpy"
+    # NumPy first: Debian puts a link to its own NumPy, of another version perhaps than the one
+    # that $PYTHON has, among the headers of Python.
+    PYTHON_CPPFLAGS="-isystem $hs_numpy -isystem $hs_include"
     AC_MSG_CHECKING([for the limited API of Python])
     AS_IF([$PYTHON -c 'import sys, sysconfig
 sys.exit(sys.version_info < (3, 11) or bool(sysconfig.get_config_var("Py_GIL_DISABLED")))'],
