@@ -18,12 +18,15 @@ PACKAGES="gcc g++ make pkg-config libhdf5-dev libssl-dev libxxhash-dev libdeflat
     hdf5-tools python3-dev python3-setuptools python3-numpy python3-joblib python3-pytest
     python3-h5py"
 
-# at NAME COMMAND...: run it where the HDF5 of that name is, with this folder under its name.
+# at NAME FUNCTION [ARGUMENT...]: call a function of this script where the HDF5 of that name is,
+# with this folder under its name.
 at()
 {
-    local name=$1
+    local name=$1 functions
 
     shift
+    functions=$(declare -f build refuse_deprecated run_tests with_helper)
+    set -- bash -euo pipefail -c "$functions; \"\$@\"" bash "$@"
     case $name in
     trixie | sid)
         scripts/root.sh -p "$PACKAGES" -b "$PWD:$PWD" "$ROOTS/hdf5-$name" "$name" \
@@ -100,7 +103,6 @@ with_helper()
     PYTHONPATH=$1/stage:tests/python "$2" -c "import _hdf5_versions as v; $3"
 }
 
-export -f build refuse_deprecated run_tests with_helper
 build_all
 mkdir -p build/hdf5
 if [ "${1:-}" = --prefix ]; then
@@ -121,23 +123,20 @@ fi
 containers=
 for name in $names; do
     folder=$(folder_of "$name") python=$(python_of "$name")
-    quietly "build/hdf5/$name.build.log" at "$name" bash -euc \
-        'build "$@"' bash "$folder" "${prefixes[$name]:-}" "$python"
+    quietly "build/hdf5/$name.build.log" at "$name" \
+        build "$folder" "${prefixes[$name]:-}" "$python"
     say "$name: HDF5 $(sed -n 's/^HDF5_VERSION = //p' "$folder"/Makefile)"
-    quietly "build/hdf5/$name.deprecated.log" at "$name" bash -euc \
-        'refuse_deprecated "$@"' bash "$folder"
-    quietly "build/hdf5/$name.tests.log" at "$name" bash -euc \
-        'run_tests "$@"' bash "$folder" "$python"
+    quietly "build/hdf5/$name.deprecated.log" at "$name" refuse_deprecated "$folder"
+    quietly "build/hdf5/$name.tests.log" at "$name" run_tests "$folder" "$python"
     grep -hE '^[0-9]+%: Checks|passed' "build/hdf5/$name.tests.log"
     container=build/hdf5/$name.container
     rm -rf "$container"
-    at "$name" bash -euc 'with_helper "$@"' bash "$folder" "$python" \
-        "v.write('$container')"
+    at "$name" with_helper "$folder" "$python" "v.write('$container')"
     containers+="${containers:+, }'$container'"
 done
 for name in $names; do
     folder=$(folder_of "$name") python=$(python_of "$name")
-    at "$name" bash -euc 'with_helper "$@"' bash "$folder" "$python" "v.read($containers)"
+    at "$name" with_helper "$folder" "$python" "v.read($containers)"
     h5dump "build/hdf5/$name.container/blobs.h5" >/dev/null
 done
 with_helper "$PWD/build" "$PWD/.venv/bin/python" "v.read_with_h5py($containers)"

@@ -68,8 +68,7 @@ def check(python: str, name: str, order: str, folder: Path) -> dict[str, Any]:
     (facts, ours), errors = live_together(python, name, order, folder / "both")
     assert facts == alone  # error printing, error texts, filters, drivers
     assert facts["before"] == facts["after"]
-    assert errors == its_errors  # HDF5 printed nothing, and nobody complained at the end
-    assert "HDF5-DIAG" not in errors
+    assert errors == its_errors  # what HDF5 prints, and what is complained of at the end
 
     container = folder / "both/cache/joblib/blobs.h5"
     assert decache.verify(container, full=True).errors == []
@@ -84,7 +83,7 @@ def test_neighbour_is_undisturbed(name: str, order: str, tmp_path: Path) -> None
     need(sys.executable, name)
     ours = check(sys.executable, name, order, tmp_path)
     assert ours["seen"] > 0 or name not in ("h5py", "tables"), "the container was never opened"
-    assert ours["locked"] == ours["shared"]
+    assert ours["locked"] == (ours["shared"] and name == "h5py")
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
