@@ -351,6 +351,7 @@ def test_nothing_is_left_when_it_is_stopped(name: str, tmp_path: Path) -> None:
     code = (
         "import signal, sys; from decache import _cli; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # nohup and background jobs ignore these
         "sys.exit(_cli.main(sys.argv[1:]))"
     )
     process = start(tmp_path, code=code)
