@@ -148,7 +148,7 @@ def test_the_module_exports_nothing_of_the_library(wheel: Wheel, tmp_path: pathl
     with zipfile.ZipFile(wheel.path) as opened:
         (name,) = (name for name in wheel.names if name.endswith(".so"))
         module = opened.extract(name, tmp_path)
-    done = run(os.environ.get("NM", "nm"), "-D", "--defined-only", module)
+    done = run(*os.environ.get("NM", "nm").split(), "-D", "--defined-only", module)
     assert done.returncode == 0, done.stdout
     assert [line.split()[-1] for line in done.stdout.splitlines()] == ["PyInit__h5store"]
 
