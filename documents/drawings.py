@@ -141,23 +141,22 @@ def container() -> Drawing:
 _COLUMNS = (64, 376, 512, 706)  # what, holds, container file, log
 
 
-def _heads(d: Drawing) -> None:
+def _steps(d: Drawing, steps: Sequence[tuple[str, str, str]]) -> None:
+    """The heads of the columns, and a row for each step: what, a note, what is held."""
     for x, word in zip(_COLUMNS, ("", "holds", "blobs.h5", "blobs.h5-wal"), strict=True):
         d.text(x, 34, word, bold=True)
-
-
-def _step(d: Drawing, number: int, y: int, title: str, note: str, holds: str) -> None:
-    d.number(38, y, number)
-    d.text(_COLUMNS[0], y - 4, title, bold=True)
-    d.text(_COLUMNS[0], y + 14, note, soft=True)
-    d.text(_COLUMNS[1], y + 4, holds)
-    d.rule(y + 31)
+    for number, (title, note, holds) in enumerate(steps, 1):
+        y = 4 + 64 * number
+        d.number(38, y, number)
+        d.text(_COLUMNS[0], y - 4, title, bold=True)
+        d.text(_COLUMNS[0], y + 14, note, soft=True)
+        d.text(_COLUMNS[1], y + 4, holds)
+        d.rule(y + 31)
 
 
 def put() -> Drawing:
     """Seven steps from a result in memory to bytes at rest."""
     d = Drawing("One put: from a result in memory to the disk", 520)
-    _heads(d)
     steps = (
         ("The arrays leave the pickle", "large ones; small ones stay in it", "nothing"),
         ("The array gets its name", "SHA-256 over pieces, by all CPUs", "nothing"),
@@ -167,8 +166,7 @@ def put() -> Drawing:
         ("The commit", "dataset, result and links: one record", "WRITE"),
         ("The log is applied", "by a thread, within two seconds", "WRITE, READ"),
     )
-    for number, (title, note, holds) in enumerate(steps, 1):
-        _step(d, number, 4 + 64 * number, title, note, holds)
+    _steps(d, steps)
     file, log = _COLUMNS[2], _COLUMNS[3]
     old = [(50, META, "meta"), (50, ARRAY, "…")]
     for number in (3, 4, 5, 6, 7):
@@ -190,7 +188,6 @@ def put() -> Drawing:
 def hit() -> Drawing:
     """Five steps from a call to its result."""
     d = Drawing("One hit: from a call to its result", 396)
-    _heads(d)
     steps = (
         ("The call gets its key", "joblib hashes the arguments", "nothing"),
         ("The result is looked up", "file, with the log's pages over it", "READ, shared"),
@@ -198,8 +195,7 @@ def hit() -> Drawing:
         ("Their bytes are read and checked", "XXH3, by several threads; or mapped", "pins"),
         ("The result is put together", "unpickled, the arrays in their places", "nothing"),
     )
-    for number, (title, note, holds) in enumerate(steps, 1):
-        _step(d, number, 4 + 64 * number, title, note, holds)
+    _steps(d, steps)
     file, log = _COLUMNS[2], _COLUMNS[3]
     d.strip(file, 117, [(50, "#9ec5fe", "meta"), (50, ARRAY, "…"), (70, ARRAY, "array")])
     d.strip(log, 117, [(70, LOG, "commit"), (72, LOG, "commit")])

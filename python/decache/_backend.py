@@ -518,11 +518,7 @@ def _loading_message(
 ) -> str:
     """The line that joblib's own backend prints when verbose."""
     since = "" if timestamp is None else f"{format_time(time.time() - timestamp): <16}"
-    signature = os.path.basename(call_id[0])
-    if metadata is not None and "input_args" in metadata:
-        args = ", ".join(f"{name}={value}" for name, value in metadata["input_args"].items())
-        signature += f"({args})"
-    return f"[Memory]{since}: Loading {signature}"
+    return f"[Memory]{since}: Loading {_metadata.call(call_id, metadata or {})}"
 
 
 def _keep_from_joblib_workers(path: str) -> None:

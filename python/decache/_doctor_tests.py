@@ -16,7 +16,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._doctor_hand import (
@@ -450,7 +450,7 @@ def run(place: Place) -> Iterator[Finding]:
 
 def named(name: str, found: Finding) -> Finding:
     """Return a finding with the name of its test."""
-    return Finding(name, found.result, found.text, found.advice, found.values)
+    return replace(found, test=name)
 
 
 def run_one(test: Callable[[], Finding], refusal: _Refusal = _refused) -> Finding:
