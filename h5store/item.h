@@ -67,8 +67,8 @@ H5STORE_API int h5store_batch_put(h5store_batch *batch, const h5store_array *arr
  * Store several arrays as part of a batch, as h5store_batch_put does one by one.
  *
  * Arrays of up to 4 MiB are hashed and written side by side by the threads of the store, and the
- * space for up to 64 of them is reserved in one commit; a hundred arrays of 1 MiB take about half
- * the time.  Larger ones, and those that are to be compressed, are put one after another.
+ * space for up to 64 of them is reserved in one commit.  Larger ones, and those that are to be
+ * compressed, are put one after another.
  *
  * @param      arrays  @p count descriptions; borrowed, not kept after return.
  * @param[out] ids     @p count names, in the order of the arrays; on failure, some of them.
