@@ -18,6 +18,7 @@
 
 #include <cpuid.h>
 #include <immintrin.h>
+#include <stdatomic.h>
 
 #define SHA_BLOCK 64u
 #define SHA_TARGET __attribute__((target("sha,sse4.1,ssse3")))
@@ -40,14 +41,33 @@ typedef struct sha_lane {
     __m128i abef, cdgh;
 } sha_lane;
 
-bool
-hs_sha_pair_available(void)
+static bool
+sha_ask(void)
 {
     unsigned a, b, c, d;
 
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & bit_SSE4_1) == 0 || (c & bit_SSSE3) == 0)
         return false;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0;
+}
+
+/*
+ * Asked once: in a virtual machine each CPUID is an exit to the hypervisor, and the four of them
+ * took 15 us (measured), a third of what a piece of 64 KiB takes.  Threads that come at once ask
+ * each for itself.
+ */
+bool
+hs_sha_pair_available(void)
+{
+    enum { UNKNOWN, NO, YES };
+    static atomic_int known;
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (answer == UNKNOWN) {
+        answer = sha_ask() ? YES : NO;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer == YES;
 }
 
 SHA_TARGET static inline sha_lane
