@@ -19,8 +19,18 @@ static const char container_readme[] =
     "that writes would bypass the log beside it (FORMAT.md and LOCKING.md say more).\n"
     "To look for single arrays, h5store ls and h5store cat are quicker.\n";
 
-/* Each says itself where it is: who salvages what is left may have lost the root. */
-static const char *const container_groups[] = {"/blobs", "/items", "/kept"};
+/*
+ * The groups that are always there, and how long the names are of what goes into them.  HDF5 keeps
+ * the first eight members of a group in its header, which it makes large enough for four short
+ * names, and adds a block for each longer one: seven blocks to read and write at each put.  Groups
+ * that are made on the way to a member take these numbers over from their parents.
+ */
+static const struct container_group {
+    const char *path;
+    unsigned name_length;
+} container_groups[] = {{"/blobs", 64}, {"/items", 32}, {"/kept", 64}};
+
+#define CONTAINER_MEMBERS_IN_HEADER 8
 
 static void
 container_format_id(const uint8_t id[16], char text[37])
@@ -34,6 +44,23 @@ container_format_id(const uint8_t id[16], char text[37])
                 *p++ = '-';
         p += snprintf(p, 3, "%02x", id[i]);
     }
+}
+
+/* It says itself where it is: who salvages what is left may have lost the root. */
+static int
+container_create_group(hs_container *c, hid_t file, const struct container_group *made,
+                       h5store_err *err)
+{
+    HS_CLEANUP(hs_h5_close_plist) hid_t list = H5Pcreate(H5P_GROUP_CREATE);
+    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+
+    if (list >= 0 &&
+        H5Pset_est_link_info(list, CONTAINER_MEMBERS_IN_HEADER, made->name_length) >= 0)
+        group = H5Gcreate2(file, made->path, H5P_DEFAULT, list, H5P_DEFAULT);
+    if (group < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create group '%s'",
+                                      made->path);
+    return hs_h5_write_text(group, "path", made->path, err);
 }
 
 /* An empty tree, open; the superblock states it as the container's. */
@@ -65,16 +92,9 @@ container_create_tree(hs_container *c, hid_t *file, h5store_err *err)
         rc = hs_h5_write_u64(*file, "format_version", &version, 1, true, err);
     if (rc == H5STORE_OK)
         rc = hs_h5_write_text(*file, "container_id", id, err);
-    for (size_t i = 0; rc == H5STORE_OK && i < sizeof container_groups / sizeof(char *); i++) {
-        hid_t group = H5Gcreate2(*file, container_groups[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-
-        if (group < 0)
-            rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create group '%s'",
-                                        container_groups[i]);
-        else
-            rc = hs_h5_write_text(group, "path", container_groups[i], err);
-        hs_h5_close_group(&group);
-    }
+    for (size_t i = 0;
+         rc == H5STORE_OK && i < sizeof container_groups / sizeof(struct container_group); i++)
+        rc = container_create_group(c, *file, &container_groups[i], err);
     return rc;
 }
 
