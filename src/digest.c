@@ -252,8 +252,8 @@ digest_run(struct digest_job *job, int threads, h5store_err *err)
     job->step = HS_RUN_SIZE;
     if (!hs_source_is_whole(&job->source))
         job->step *= HS_RUNS_WITH_SCRATCH;
-    return hs_parallel_for((size + job->step - 1) / job->step, hs_parallel_threads(threads, size),
-                           digest_step, job, err);
+    threads = hs_parallel_threads(threads, size, job->sha ? HS_GRAIN_HASH : HS_GRAIN_READ);
+    return hs_parallel_for((size + job->step - 1) / job->step, threads, digest_step, job, err);
 }
 
 int

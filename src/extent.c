@@ -189,7 +189,7 @@ hs_extent_write(hs_container *c, hs_extent extent, const hs_source *source, int 
     struct extent_put put = {c, extent, source, tree, sha};
     uint64_t size = source->nbytes;
 
-    threads = sha ? hs_parallel_threads(threads, size) : 1;
+    threads = sha ? hs_parallel_threads(threads, size, HS_GRAIN_WRITE) : 1;
     if (!hs_source_is_whole(source))
         return hs_parallel_for((size + EXTENT_SCRATCH_STEP - 1) / EXTENT_SCRATCH_STEP, threads,
                                extent_put_gathered, &put, err);
@@ -301,7 +301,8 @@ extent_read_step(void *context, uint64_t index, h5store_err *err)
 static int
 extent_read_all(struct extent_job *job, h5store_err *err)
 {
-    int threads = hs_parallel_threads(hs_container_threads(job->container), job->size);
+    int threads = hs_parallel_threads(hs_container_threads(job->container), job->size,
+                                      job->sha ? HS_GRAIN_HASH : HS_GRAIN_READ);
 
     return hs_parallel_for((job->size + job->step - 1) / job->step, threads, extent_read_step, job,
                            err);

@@ -166,7 +166,7 @@ hs_packed_write(hs_packed_file file, hs_packed *packed, const hs_source *source,
                 bool *fits, h5store_err *err)
 {
     struct packed_put put = {.file = file, .packed = packed, .source = source, .extent = extent};
-    int threads = hs_parallel_threads(file.threads, source->nbytes), rc;
+    int threads = hs_parallel_threads(file.threads, source->nbytes, HS_GRAIN_PACK), rc;
 
     put.step = packed_step(packed->count, threads);
     rc = hs_parallel_for((packed->count + put.step - 1) / put.step, threads, packed_put_step, &put,
@@ -249,7 +249,7 @@ hs_packed_read(hs_packed_file file, const hs_packed *packed, hs_extent extent, u
 {
     struct packed_get get = {
         .file = file, .packed = packed, .extent = extent, .from = from, .size = size};
-    int threads = hs_parallel_threads(file.threads, size);
+    int threads = hs_parallel_threads(file.threads, size, HS_GRAIN_PACK);
 
     if (size == 0)
         return H5STORE_OK;

@@ -16,9 +16,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-#define PARALLEL_MOST 64             /* threads of one call, whatever is wanted */
-#define PARALLEL_USUAL 8             /* when the caller leaves it to us */
-#define PARALLEL_GRAIN (512u * 1024) /* bytes that make a thread worth while */
+#define PARALLEL_MOST 64 /* threads of one call, whatever is wanted */
+#define PARALLEL_USUAL 8 /* when the caller leaves it to us */
 
 struct parallel_loop {
     hs_parallel_fn step;
@@ -148,9 +147,9 @@ hs_parallel_usual(void)
 }
 
 int
-hs_parallel_threads(int most, uint64_t bytes)
+hs_parallel_threads(int most, uint64_t bytes, uint64_t grain)
 {
-    uint64_t useful = bytes / PARALLEL_GRAIN;
+    uint64_t useful = bytes / grain;
 
     assert(most >= 1);
     return (int)hs_max(1, hs_min(hs_min((uint64_t)most, useful), PARALLEL_MOST));

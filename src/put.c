@@ -234,9 +234,10 @@ put_group_run(struct put_group *group, h5store_err *err)
                             : put_group_reserve(group, probes, err);
     }
     if (rc == H5STORE_OK)
-        rc = hs_parallel_for(group->count,
-                             hs_parallel_threads(hs_container_threads(group->container), bytes),
-                             put_group_step, group, err);
+        rc = hs_parallel_for(
+            group->count,
+            hs_parallel_threads(hs_container_threads(group->container), bytes, HS_GRAIN_WRITE),
+            put_group_step, group, err);
     return rc;
 }
 

@@ -247,20 +247,21 @@ END_TEST
 
 START_TEST(number_of_threads_follows_the_work)
 {
-    const uint64_t much = UINT64_C(1) << 40;
+    const uint64_t much = UINT64_C(1) << 40, grain = 3000;
 
-    ck_assert_int_eq(hs_parallel_threads(8, 0), 1);
-    ck_assert_int_eq(hs_parallel_threads(8, 1000), 1);
-    ck_assert_int_eq(hs_parallel_threads(1, much), 1);
-    ck_assert_int_eq(hs_parallel_threads(3, much), 3);
+    ck_assert_int_eq(hs_parallel_threads(8, 0, grain), 1);
+    ck_assert_int_eq(hs_parallel_threads(8, 2 * grain - 1, grain), 1);
+    ck_assert_int_eq(hs_parallel_threads(8, 2 * grain, grain), 2);
+    ck_assert_int_eq(hs_parallel_threads(1, much, grain), 1);
+    ck_assert_int_eq(hs_parallel_threads(3, much, grain), 3);
     for (uint64_t bytes = 1; bytes < much; bytes *= 2) {
-        int threads = hs_parallel_threads(8, bytes);
+        int threads = hs_parallel_threads(8, bytes, grain);
 
         ck_assert_int_ge(threads, 1);
         ck_assert_int_le(threads, 8);
-        ck_assert_int_le(threads, hs_parallel_threads(8, 2 * bytes));
+        ck_assert_int_le(threads, hs_parallel_threads(8, 2 * bytes, grain));
     }
-    ck_assert_int_eq(hs_parallel_threads(8, much), 8);
+    ck_assert_int_eq(hs_parallel_threads(8, much, grain), 8);
 }
 END_TEST
 
