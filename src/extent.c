@@ -15,6 +15,8 @@
 #include "extent.h"
 #include "os.h"
 #include "parallel.h"
+#include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define EXTENT_RECLAIM_BATCH 1024u
@@ -244,18 +246,27 @@ extent_collides(const void *place, uint64_t address)
     return behind > 0 && behind < 64;
 }
 
-/* Read by way of a small buffer in the middle of the page, for places that collide. */
+/* A small buffer that begins in the middle of a page, inside *block, which is freed; or NULL. */
+static uint8_t *
+extent_bounce(uint8_t **block)
+{
+    *block = malloc((size_t)(EXTENT_BOUNCE + 2 * EXTENT_PAGE));
+    if (*block == NULL)
+        return NULL;
+    return *block + EXTENT_PAGE - (uintptr_t)*block % EXTENT_PAGE + EXTENT_PAGE / 2;
+}
+
+/* Read by way of such a buffer, for places that collide. */
 static int
 extent_pread_around(const struct extent_job *job, uint8_t *place, uint64_t size, uint64_t from,
                     h5store_err *err)
 {
-    HS_CLEANUP(hs_freep) uint8_t *block = malloc((size_t)(EXTENT_BOUNCE + 2 * EXTENT_PAGE));
-    uint8_t *middle;
+    HS_CLEANUP(hs_freep) uint8_t *block = NULL;
+    uint8_t *middle = extent_bounce(&block);
     int rc = H5STORE_OK;
 
-    if (block == NULL)
+    if (middle == NULL)
         return extent_pread(job, place, size, from, err);
-    middle = block + EXTENT_PAGE - (uintptr_t)block % EXTENT_PAGE + EXTENT_PAGE / 2;
     for (uint64_t done = 0, part; rc == H5STORE_OK && done < size; done += part) {
         part = hs_min(size - done, EXTENT_BOUNCE);
         rc = extent_pread(job, middle, part, from + done, err);
@@ -324,6 +335,70 @@ hs_extent_digest(hs_container *c, hs_extent extent, uint64_t size, hs_tree *tree
     struct extent_job job = {c, extent, NULL, size, EXTENT_SCRATCH_STEP, tree, sha, sum};
 
     return extent_read_all(&job, err);
+}
+
+/* ---- comparing -------------------------------------------------------- */
+
+struct extent_comparison {
+    struct extent_job job;
+    const uint8_t *data;
+    atomic_int outcome;
+};
+
+/* A piece: small parts, so that what is read is in the nearest cache when it is compared. */
+static int
+extent_compare_piece(struct extent_comparison *one, uint8_t *scratch, uint64_t from, uint64_t size,
+                     h5store_err *err)
+{
+    uint64_t at = one->job.extent.address + from;
+    const uint8_t *data = one->data + from;
+
+    for (uint64_t done = 0, part; done < size; done += part) {
+        bool known;
+
+        part = hs_min(size - done, EXTENT_BOUNCE);
+        known = hs_os_pread_cached(hs_container_fd(one->job.container), scratch, (size_t)part,
+                                   at + done);
+        if (!known || memcmp(scratch, data + done, (size_t)part) != 0) {
+            atomic_store(&one->outcome, known ? HS_DIFFERENT : HS_UNKNOWN);
+            return H5STORE_OK;
+        }
+    }
+    return hs_tree_piece(one->job.tree, from / HS_PIECE_SIZE, data, false, true, err);
+}
+
+static int
+extent_compare_step(void *context, uint64_t index, h5store_err *err)
+{
+    struct extent_comparison *one = context;
+    uint64_t from = index * one->job.step, end = hs_min(from + one->job.step, one->job.size);
+    HS_CLEANUP(hs_freep) uint8_t *block = NULL;
+    uint8_t *scratch = extent_bounce(&block);
+    int rc = H5STORE_OK;
+
+    if (scratch == NULL)
+        return hs_fail_nomem(err, EXTENT_BOUNCE, "comparing an array");
+    for (; rc == H5STORE_OK && from < end && atomic_load(&one->outcome) == HS_EQUAL;
+         from += HS_PIECE_SIZE)
+        rc = extent_compare_piece(one, scratch, from, hs_min(end - from, HS_PIECE_SIZE), err);
+    return rc;
+}
+
+int
+hs_extent_compare(hs_container *c, hs_extent extent, const hs_source *source, int threads,
+                  hs_tree *tree, hs_comparison *outcome, h5store_err *err)
+{
+    struct extent_comparison one = {
+        .job = {c, extent, NULL, source->nbytes, EXTENT_SCRATCH_STEP, tree, false, true},
+        .data = source->data};
+    int rc;
+
+    assert(hs_source_is_whole(source));
+    threads = hs_parallel_threads(threads, source->nbytes, HS_GRAIN_HASH);
+    rc = hs_parallel_for((one.job.size + one.job.step - 1) / one.job.step, threads,
+                         extent_compare_step, &one, err);
+    *outcome = (hs_comparison)atomic_load(&one.outcome);
+    return rc;
 }
 
 int

@@ -47,6 +47,15 @@ int hs_extent_read(hs_container *container, hs_extent extent, void *buffer, uint
 int hs_extent_digest(hs_container *container, hs_extent extent, uint64_t size, hs_tree *tree,
                      bool sha, bool sum, h5store_err *err);
 
+/*
+ * Does an extent begin with the bytes of @p source, which lie in one piece?  If so, the XXH3 of all
+ * of them is in @p tree.  Never waits for the disk: what is not in memory, or cannot be read, is
+ * not known.  NOMEM.
+ */
+typedef enum hs_comparison { HS_EQUAL, HS_DIFFERENT, HS_UNKNOWN } hs_comparison;
+int hs_extent_compare(hs_container *container, hs_extent extent, const hs_source *source,
+                      int threads, hs_tree *tree, hs_comparison *outcome, h5store_err *err);
+
 /* Map an extent for reading; released with hs_os_unmap(address, extent.length). */
 int hs_extent_map(hs_container *container, hs_extent extent, void **address, h5store_err *err);
 

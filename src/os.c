@@ -18,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define OS_MOST_BYTES ((size_t)1 << 30)
@@ -37,6 +38,14 @@ os_fcntl_lock(int fd, int command, struct flock *lock)
     return fcntl(fd, command, lock);
 }
 
+static ssize_t
+os_pread_cached(int fd, void *buffer, size_t size, off_t offset)
+{
+    struct iovec part = {buffer, size};
+
+    return preadv2(fd, &part, 1, offset, RWF_NOWAIT);
+}
+
 static int
 os_fstat(int fd, struct stat *status)
 {
@@ -53,6 +62,7 @@ const struct hs_os_ops hs_os_real = {
     .open = os_open,
     .close = close,
     .pread = pread,
+    .pread_cached = os_pread_cached,
     .pwrite = pwrite,
     .ftruncate = ftruncate,
     .fallocate = fallocate,
@@ -139,6 +149,13 @@ hs_os_pread(int fd, const char *path, void *buffer, size_t size, uint64_t offset
     if (got != NULL)
         *got = done;
     return H5STORE_OK;
+}
+
+bool
+hs_os_pread_cached(int fd, void *buffer, size_t size, uint64_t offset)
+{
+    return os_range_fits(offset, size) && size <= OS_MOST_BYTES &&
+           hs_os->pread_cached(fd, buffer, size, (off_t)offset) == (ssize_t)size;
 }
 
 int

@@ -21,6 +21,8 @@ struct hs_os_ops {
     int (*open)(const char *path, int flags, mode_t mode);
     int (*close)(int fd);
     ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
+    /* EAGAIN, or less, of what is not in memory; not every file system has it */
+    ssize_t (*pread_cached)(int fd, void *buffer, size_t size, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t size, off_t offset);
     int (*ftruncate)(int fd, off_t length);
     int (*fallocate)(int fd, int mode, off_t offset, off_t length);
@@ -55,6 +57,8 @@ void hs_os_closep(int *fd);
  * before: the rest is zeros, and *got (may be NULL) says how much was there. */
 int hs_os_pread(int fd, const char *path, void *buffer, size_t size, uint64_t offset, size_t *got,
                 h5store_err *err);
+/* The same if all of it can be had without waiting for the disk; else false. */
+bool hs_os_pread_cached(int fd, void *buffer, size_t size, uint64_t offset);
 int hs_os_pwrite(int fd, const char *path, const void *buffer, size_t size, uint64_t offset,
                  h5store_err *err);
 int hs_os_truncate(int fd, const char *path, uint64_t length, h5store_err *err);

@@ -26,15 +26,29 @@ hs_probe_of(const h5store_array *array)
     return hs_sum64(words, sizeof words) | 1; /* never the value of an empty slot */
 }
 
-bool
-hs_probe_seen(hs_probes *probes, uint64_t probe)
+static struct hs_probe_slot *
+probe_slot(hs_probes *probes, uint64_t probe)
 {
-    return atomic_load_explicit(&probes->slots[probe / 2 % HS_PROBE_SLOTS], memory_order_relaxed) ==
-           probe;
+    return &probes->slots[probe / 2 % HS_PROBE_SLOTS];
+}
+
+bool
+hs_probe_seen(hs_probes *probes, uint64_t probe, h5store_id *id)
+{
+    struct hs_probe_slot *slot = probe_slot(probes, probe);
+
+    for (size_t i = 0; i < 4; i++)
+        hs_put_le64(id->bytes + 8 * i, atomic_load_explicit(&slot->id[i], memory_order_relaxed));
+    return atomic_load_explicit(&slot->probe, memory_order_relaxed) == probe;
 }
 
 void
-hs_probe_note(hs_probes *probes, uint64_t probe)
+hs_probe_note(hs_probes *probes, uint64_t probe, const h5store_id *id)
 {
-    atomic_store_explicit(&probes->slots[probe / 2 % HS_PROBE_SLOTS], probe, memory_order_relaxed);
+    struct hs_probe_slot *slot = probe_slot(probes, probe);
+
+    for (size_t i = 0; i < 4; i++)
+        atomic_store_explicit(&slot->id[i], id != NULL ? hs_get_le64(id->bytes + 8 * i) : 0,
+                              memory_order_relaxed);
+    atomic_store_explicit(&slot->probe, probe, memory_order_relaxed);
 }

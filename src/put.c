@@ -7,6 +7,13 @@
  * it is hashed; if it turns out to be known after all, its extent is given up.  Several arrays
  * of a moderate size go through this side by side, one thread for each.
  *
+ * A large array that this process has probably put before is compared, byte for byte, with what
+ * the container has: if they are equal, so are their names.  That takes half the time of a
+ * SHA-256.  It trusts nothing that hashing would not find: the bytes must be those of the file and
+ * of the checksum that was taken when they were put.  If they are not, the array is hashed; if it
+ * then has the very name, the file's bytes are damaged, and are written again.  Bytes that the
+ * system would have to get from the disk are not waited for: hashing is quicker than that.
+ *
  * An array that is to be packed is always hashed first, since packing takes many times as
  * long.  One that does not get smaller by a tenth is written as it is.
  *
@@ -19,7 +26,7 @@
 #include "parallel.h"
 #include "reader.h"
 
-/* Below this hashing takes less time than reserving: look first. */
+/* Below this hashing takes less time than reserving, or than looking for what to compare with. */
 #define PUT_OVERLAP_LEAST ((uint64_t)1024 * 1024)
 
 void
@@ -115,15 +122,77 @@ put_described(const hs_put *put, const h5store_array *array)
     return described;
 }
 
+static bool
+put_has_form(const hs_put *put, const h5store_array *other)
+{
+    const h5store_array *array = &put->array;
+
+    return strcmp(array->dtype, other->dtype) == 0 && array->order == other->order &&
+           array->rank == other->rank && array->nbytes == other->nbytes &&
+           memcmp(array->shape, other->shape, sizeof array->shape[0] * (size_t)array->rank) == 0;
+}
+
+/* Is the array, in all bytes, what the container has under the likely name?  Then it is named. */
+static hs_comparison
+put_compare(hs_container *c, hs_put *put, const h5store_array *array, const hs_blob *blob,
+            int threads)
+{
+    HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
+    hs_source source = hs_source_of(array);
+    hs_comparison outcome;
+
+    if (blob->extent.length == 0 || hs_is_packed(&blob->packed) || blob->damaged ||
+        !hs_source_is_whole(&source) || !put_has_form(put, &blob->info.array) ||
+        hs_tree_new(array->nbytes, &tree, NULL) < 0 ||
+        hs_extent_compare(c, blob->extent, &source, threads, tree, &outcome, NULL) < 0)
+        return HS_UNKNOWN;
+    if (outcome != HS_EQUAL)
+        return outcome;
+    put->id = put->likely;
+    put->sum = hs_tree_sum(tree);
+    return put->sum == blob->sum ? HS_EQUAL : HS_DIFFERENT;
+}
+
+/*
+ * Name and checksum of an array that is probably known: by comparing, or, where that cannot be
+ * done, by hashing.
+ */
+static int
+put_recognise(hs_container *c, hs_put *put, const h5store_array *array, int threads,
+              h5store_err *err)
+{
+    h5store_array described = put_described(put, array);
+    hs_comparison outcome;
+    hs_blob blob;
+    int rc = hs_reader_find_blob(c, &put->likely, &blob, NULL);
+
+    if (rc < 0)
+        return hs_digest_array(&described, threads, &put->id, &put->sum, err);
+    outcome = put_compare(c, put, array, &blob, threads);
+    if (outcome != HS_EQUAL)
+        rc = hs_digest_array(&described, threads, &put->id, &put->sum, err);
+    if (rc == H5STORE_OK && outcome == HS_DIFFERENT && h5store_id_equal(&put->id, &put->likely))
+        hs_reader_mark(c, &blob);
+    hs_reader_release_blob(c, &blob);
+    return rc;
+}
+
 /* Name and checksum; the bytes are written meanwhile if there is an extent for them. */
 static int
 put_digest(hs_container *c, hs_put *put, const h5store_array *array, int threads, h5store_err *err)
 {
     h5store_array described = put_described(put, array);
+    int rc;
 
     if (put->extent.length > 0)
-        return put_write(c, put, array, threads, &put->id, &put->sum, err);
-    return hs_digest_array(&described, threads, &put->id, &put->sum, err);
+        rc = put_write(c, put, array, threads, &put->id, &put->sum, err);
+    else if (put->is_likely)
+        rc = put_recognise(c, put, array, threads, err);
+    else
+        rc = hs_digest_array(&described, threads, &put->id, &put->sum, err);
+    if (rc == H5STORE_OK && put->probe != 0)
+        hs_probe_note(hs_container_probes(c), put->probe, &put->id);
+    return rc;
 }
 
 /*
@@ -131,23 +200,25 @@ put_digest(hs_container *c, hs_put *put, const h5store_array *array, int threads
  * small, or that this process probably put before, or whose name is wanted @p first, is not.
  */
 static bool
-put_is_new(hs_container *c, const hs_put *put, const h5store_array *array, bool first,
-           uint64_t least, uint64_t *probe)
+put_is_new(hs_container *c, hs_put *put, const h5store_array *array, bool first, uint64_t least)
 {
+    static const h5store_id none;
     h5store_array described = put_described(put, array);
+    bool seen;
 
     if (first || array->nbytes < least)
         return false;
-    *probe = hs_probe_of(&described);
-    return !hs_probe_seen(hs_container_probes(c), *probe);
+    put->probe = hs_probe_of(&described);
+    seen = hs_probe_seen(hs_container_probes(c), put->probe, &put->likely);
+    put->is_likely = seen && array->nbytes >= PUT_OVERLAP_LEAST &&
+                     !h5store_id_equal(&put->likely, &none);
+    return !seen;
 }
 
 int
 hs_put_begin(hs_container *c, const h5store_array *array, int level, hs_put **put, h5store_err *err)
 {
     HS_CLEANUP(hs_put_releasep) hs_put *made = calloc(1, sizeof *made);
-    uint64_t probe;
-    bool new;
     int rc;
 
     if (made == NULL)
@@ -155,8 +226,7 @@ hs_put_begin(hs_container *c, const h5store_array *array, int level, hs_put **pu
     rc = put_describe(made, array, err);
     if (rc < 0)
         return rc;
-    new = put_is_new(c, made, array, level > 0, PUT_OVERLAP_LEAST, &probe);
-    if (new)
+    if (put_is_new(c, made, array, level > 0, PUT_OVERLAP_LEAST))
         rc = put_reserve(c, made, err);
     if (rc == H5STORE_OK)
         rc = put_digest(c, made, array, hs_container_threads(c), err);
@@ -164,8 +234,6 @@ hs_put_begin(hs_container *c, const h5store_array *array, int level, hs_put **pu
         hs_put_abandon(c, made);
         return rc;
     }
-    if (new)
-        hs_probe_note(hs_container_probes(c), probe);
     *put = hs_take(&made);
     return H5STORE_OK;
 }
@@ -184,7 +252,7 @@ struct put_group {
 
 /* Choose those that are probably new, each of equal ones once, and reserve for them. */
 static int
-put_group_reserve(struct put_group *group, uint64_t *probes, h5store_err *err)
+put_group_reserve(struct put_group *group, h5store_err *err)
 {
     int rc = H5STORE_OK;
 
@@ -193,10 +261,9 @@ put_group_reserve(struct put_group *group, uint64_t *probes, h5store_err *err)
 
         /* Space for all costs one commit, so small ones need not be looked for first. */
         if (put->layout.kind == HS_LAYOUT_COMPACT ||
-            !put_is_new(group->container, put, &group->arrays[i], false, 0,
-                        &probes[group->new_count]))
+            !put_is_new(group->container, put, &group->arrays[i], false, 0))
             continue;
-        hs_probe_note(hs_container_probes(group->container), probes[group->new_count]);
+        hs_probe_note(hs_container_probes(group->container), put->probe, NULL);
         group->extents[group->new_count] = (hs_extent){.length = put->layout.extent};
         group->new[group->new_count++] = i;
     }
@@ -227,12 +294,8 @@ put_group_run(struct put_group *group, h5store_err *err)
                                     : put_describe(group->puts[i], &group->arrays[i], err);
         bytes += group->arrays[i].nbytes;
     }
-    if (rc == H5STORE_OK) {
-        HS_CLEANUP(hs_freep) void *probes = calloc(group->count, sizeof(uint64_t));
-
-        rc = probes == NULL ? hs_fail_nomem(err, group->count * sizeof(uint64_t), "arrays")
-                            : put_group_reserve(group, probes, err);
-    }
+    if (rc == H5STORE_OK)
+        rc = put_group_reserve(group, err);
     if (rc == H5STORE_OK)
         rc = hs_parallel_for(
             group->count,

@@ -24,14 +24,18 @@ typedef struct hs_put {
     hs_packed packed; /* how they lie there if they are packed; layout is not of that */
     uint64_t sum;
     hs_put_state state;
+    uint64_t probe;      /* of what is moderately large; else 0 */
+    h5store_id likely;   /* the name of an array that this process put and that looked the same */
+    bool is_likely;      /* there is one */
     bool is_absent;      /* it was looked for, and was not there, */
     uint64_t generation; /* as of this generation of the container */
     uint8_t inline_bytes[HS_ARRAY_INLINE];
 } hs_put;
 
 /*
- * Check the array and take its name.  An array that is probably new is written meanwhile,
- * unless it is to be packed (@p level 1 to 9; 0: no).
+ * Check the array and take its name: of one that is probably known by comparing, else by hashing.
+ * An array that is probably new is written meanwhile, unless it is to be packed (@p level 1 to 9;
+ * 0: no).
  * *put is released with hs_put_release, and before that given up with hs_put_abandon unless
  * it is stored.
  */

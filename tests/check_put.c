@@ -3,10 +3,12 @@
  * Putting one array: whatever its strides, it is stored as its copy would be; and bytes that
  * change under way are never stored under another name.
  */
+#include "os.h"
 #include "put.h"
 #include "suites.h"
 #include "support/container.h"
 #include "support/fixture.h"
+#include <errno.h>
 #include <stdlib.h>
 
 #define ROWS 1500u
@@ -158,6 +160,120 @@ START_TEST(strides_with_order_f_are_refused)
 }
 END_TEST
 
+/* ---- arrays that were put before ---------------------------------------------------------- */
+
+/* Far from the places of which probe.c takes samples. */
+#define BETWEEN_SAMPLES (ROWS * COLUMNS / 2 / 8 * 3)
+
+static void
+put_copy(int expected, h5store_id *id)
+{
+    h5store_array array = copied();
+
+    ck_assert_int_eq(BOX_OK(h5store_put(store, &array, id, &box_err)), expected);
+}
+
+/* Two of them at a time, as the arrays of one result. */
+static void
+put_copies(h5store_id ids[2])
+{
+    h5store_array arrays[2] = {copied(), copied()};
+    h5store_item_spec spec = {
+        .collection = "m/f", .key = "k", .output = "", .links = ids, .link_count = 2};
+    h5store_batch *batch;
+
+    BOX_OK(h5store_batch_begin(store, &batch, &box_err));
+    BOX_OK(h5store_batch_put_all(batch, arrays, 2, ids, &box_err));
+    BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+}
+
+START_TEST(arrays_that_look_alike_are_told_apart)
+{
+    h5store_id first, second, again, both[2];
+
+    put_copy(H5STORE_OK, &first);
+    copy[BETWEEN_SAMPLES] += 1;
+    put_copy(H5STORE_OK, &second);
+    ck_assert_int_eq(h5store_id_equal(&first, &second), 0);
+    expect_copy(&second);
+    put_copy(H5STORE_EXISTS, &again);
+    ck_assert_int_eq(h5store_id_equal(&second, &again), 1);
+    put_copies(both);
+    ck_assert_int_eq(h5store_id_equal(&second, &both[0]), 1);
+    ck_assert_int_eq(h5store_id_equal(&second, &both[1]), 1);
+
+    copy[BETWEEN_SAMPLES] -= 1;
+    put_copies(both);
+    ck_assert_int_eq(h5store_id_equal(&first, &both[0]), 1);
+    ck_assert_int_eq(h5store_id_equal(&first, &both[1]), 1);
+    expect_copy(&first);
+}
+END_TEST
+
+/* Only a put that looks at the bytes in the file can notice: nobody has read them. */
+START_TEST(damage_is_noticed_and_mended_when_the_array_is_put_again)
+{
+    h5store_id id, both[2];
+
+    put_copy(H5STORE_OK, &id);
+    box_flip(box_path(), box_offset(store, &id) + 2500000);
+    if (_i == 0)
+        put_copy(H5STORE_EXISTS, &id);
+    else
+        put_copies(both);
+    expect_copy(&id);
+}
+END_TEST
+
+START_TEST(array_of_another_form_is_not_taken_for_the_known_one)
+{
+    h5store_array turned = copied();
+    h5store_id id, other;
+
+    put_copy(H5STORE_OK, &id);
+    turned.shape[0] = COLUMNS / 2;
+    turned.shape[1] = ROWS;
+    ck_assert_int_eq(BOX_OK(h5store_put(store, &turned, &other, &box_err)), H5STORE_OK);
+    ck_assert_int_eq(h5store_id_equal(&id, &other), 0);
+}
+END_TEST
+
+static int asked_of_memory;
+
+static ssize_t
+nothing_is_cached(int fd HS_UNUSED, void *buffer HS_UNUSED, size_t size HS_UNUSED,
+                  off_t offset HS_UNUSED)
+{
+    asked_of_memory++;
+    errno = EAGAIN;
+    return -1;
+}
+
+static ssize_t
+half_is_cached(int fd, void *buffer, size_t size, off_t offset)
+{
+    asked_of_memory++;
+    return hs_os_real.pread_cached(fd, buffer, size / 2, offset);
+}
+
+START_TEST(known_array_that_is_not_in_memory_is_hashed)
+{
+    struct hs_os_ops ops = hs_os_real;
+    h5store_id id, same;
+
+    put_copy(H5STORE_OK, &id);
+    asked_of_memory = 0;
+    ops.pread_cached = _i == 0 ? nothing_is_cached : half_is_cached;
+    hs_os_set_ops(&ops);
+    put_copy(H5STORE_EXISTS, &same);
+    hs_os_set_ops(NULL);
+    ck_assert_int_gt(asked_of_memory, 0);
+    ck_assert_int_eq(h5store_id_equal(&id, &same), 1);
+    expect_copy(&id);
+}
+END_TEST
+
 /* ---- from inside: between naming and writing ------------------------------------------- */
 
 /* A container that has seen the array, so that it is hashed first, but no longer has it. */
@@ -209,6 +325,10 @@ put_suite(void)
     tcase_add_test(all, damaged_blob_is_mended_from_strides);
     tcase_add_test(all, few_bytes_with_strides_are_stored_inline);
     tcase_add_test(all, strides_with_order_f_are_refused);
+    tcase_add_test(all, arrays_that_look_alike_are_told_apart);
+    tcase_add_loop_test(all, damage_is_noticed_and_mended_when_the_array_is_put_again, 0, 2);
+    tcase_add_test(all, array_of_another_form_is_not_taken_for_the_known_one);
+    tcase_add_loop_test(all, known_array_that_is_not_in_memory_is_hashed, 0, 2);
     tcase_add_loop_test(all, array_that_changes_after_it_was_named_is_refused, 0, 4);
     suite_add_tcase(suite, all);
     return suite;

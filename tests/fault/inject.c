@@ -153,6 +153,16 @@ inject_pread(int fd, void *buffer, size_t size, off_t offset)
 }
 
 static ssize_t
+inject_pread_cached(int fd, void *buffer, size_t size, off_t offset)
+{
+    if (inject_call("preadv2", 0))
+        return -1;
+    if (size > 1 && inject_now(INJECT_SHORT, "preadv2"))
+        size /= 2;
+    return hs_os_real.pread_cached(fd, buffer, size, offset);
+}
+
+static ssize_t
 inject_pwrite(int fd, const void *buffer, size_t size, off_t offset)
 {
     if (inject_call("pwrite", NEEDS_BLOCKS | INTERRUPTIBLE))
@@ -245,6 +255,7 @@ inject_install(void)
     ops = hs_os_real;
     ops.open = inject_open;
     ops.pread = inject_pread;
+    ops.pread_cached = inject_pread_cached;
     ops.pwrite = inject_pwrite;
     ops.ftruncate = inject_truncate;
     ops.fallocate = inject_fallocate;

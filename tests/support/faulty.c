@@ -49,6 +49,12 @@ faulty_pread(int file, void *buffer, size_t size, off_t offset)
 }
 
 static ssize_t
+faulty_pread_cached(int file, void *buffer, size_t size, off_t offset)
+{
+    return trip() != 0 ? -1 : hs_os_real.pread_cached(file, buffer, size, offset);
+}
+
+static ssize_t
 faulty_pwrite(int file, const void *buffer, size_t size, off_t offset)
 {
     faulty_largest = hs_max(faulty_largest, size);
@@ -68,6 +74,7 @@ faulty_begin(void)
     faulty_ops = hs_os_real;
     faulty_ops.open = faulty_open;
     faulty_ops.pread = faulty_pread;
+    faulty_ops.pread_cached = faulty_pread_cached;
     faulty_ops.pwrite = faulty_pwrite;
     faulty_ops.ftruncate = faulty_ftruncate;
     faulty_ops.fallocate = faulty_fallocate;
