@@ -18,6 +18,7 @@ import gc
 import hashlib
 import importlib
 import importlib.metadata
+import inspect
 import os
 import types
 from collections.abc import Callable
@@ -202,7 +203,11 @@ class MemoryPeer(Peer):
 
     def reduce(self, bytes_limit: int) -> None:
         """Remove the oldest results until the rest fits."""
-        self._memory.reduce_size(bytes_limit=bytes_limit)
+        if "bytes_limit" in inspect.signature(self._memory.reduce_size).parameters:
+            self._memory.reduce_size(bytes_limit=bytes_limit)
+        else:  # before joblib 1.3 it is the Memory that has the limit
+            self._memory.bytes_limit = bytes_limit
+            self._memory.reduce_size()
 
     def clear(self) -> None:
         """Remove everything."""
