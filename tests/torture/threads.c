@@ -13,7 +13,6 @@
 #include "../support/holdings.h"
 #include "../support/sample.h"
 #include "../support/scratch.h"
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,28 +23,6 @@
 
 #define THREADS_MOST 32
 #define THREADS_KEYS 16
-
-#if defined(__SANITIZE_THREAD__)
-/* The ThreadSanitizer of GCC 12 does not know this function, and takes what it guards for
- * unguarded.  It knows this one. */
-int pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock, const struct timespec *until);
-
-int
-pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock, const struct timespec *until)
-{
-    struct timespec now;
-    int rc;
-
-    while ((rc = pthread_mutex_trylock(mutex)) == EBUSY) {
-        clock_gettime(clock, &now);
-        if (now.tv_sec > until->tv_sec ||
-            (now.tv_sec == until->tv_sec && now.tv_nsec > until->tv_nsec))
-            return ETIMEDOUT;
-        usleep(100);
-    }
-    return rc;
-}
-#endif
 
 static const char *threads_path;
 static atomic_bool threads_stop;
