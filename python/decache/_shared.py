@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import atexit
 import collections
+import contextlib
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from . import _aside, _h5store, _neighbours
@@ -54,6 +55,7 @@ class SharedStore:
             "timeout": options.timeout,
             "threads": options.threads,
         }
+        self._patience = max(1.0, options.timeout)
         self._lock = threading.Lock()
         self._handle: Handle | None = None
         self._pause: tuple[float, BaseException] | None = None
@@ -82,9 +84,27 @@ class SharedStore:
         self._tell(handle)
         return result
 
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock, for which nobody waits longer than for one of the container's, or a second.
+
+        Whoever opens the container has it, and waits for HDF5, which another thread may be in: in
+        a callback of h5py, say, that calls a cached function and so comes here.
+        """
+        lock, timeout = self._lock, self._patience
+        if not lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            raise _h5store.BusyError(
+                f"Another thread has been opening {self.path} for {timeout:g} s; call again, or "
+                "give a longer timeout."
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
     def handle(self) -> Handle:
         """Return the open container, opening it if need be."""
-        with self._lock:
+        with self._locked():
             if self._pause is not None:
                 until, error = self._pause
                 if time.monotonic() < until:
@@ -100,14 +120,14 @@ class SharedStore:
 
     def drop(self, handle: Handle) -> None:
         """Forget a handle that is of no more use; whoever comes next opens another."""
-        with self._lock:
+        with self._locked():
             if self._handle is handle:
                 self._handle = None
         # Not closed here: other threads may be using it, and what they hold keeps it.
 
     def close(self) -> None:
         """Close the container; the next use opens it again."""
-        with self._lock:
+        with self._locked():
             handle, self._handle = self._handle, None
         if handle is not None:
             handle.close()
