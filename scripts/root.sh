@@ -98,9 +98,20 @@ copy()
     done
 }
 
+# The settings of this machine's apt, but for those of its packages: a package that is installed
+# in there brings its own, and dpkg would ask which to keep.
+apt_settings()
+{
+    local file
+
+    for file in /etc/apt/apt.conf /etc/apt/apt.conf.d/* /etc/apt/auth.conf.d/*; do
+        dpkg-query -S "$file" >/dev/null 2>&1 || printf '%s\n' "$file"
+    done
+}
+
 make_root()
 {
-    local mirror
+    local mirror settings
 
     command -v debootstrap >/dev/null || die "needs debootstrap: apt-get install debootstrap"
     printf '==> making a %s in %s\n' "$suite" "$root" >&2
@@ -111,7 +122,8 @@ make_root()
         { tail -n 20 "$root.log" >&2; die "debootstrap failed; see $root.log"; }
 
     copy /etc/resolv.conf /etc/hosts
-    copy /etc/apt/apt.conf /etc/apt/apt.conf.d /etc/apt/auth.conf.d
+    mapfile -t settings < <(apt_settings)
+    copy "${settings[@]}"
     copy /etc/pip.conf ~/.pip/pip.conf ~/.config/pip/pip.conf
     copy /usr/local/share/ca-certificates /etc/ssl/certs/ca-certificates.crt
     [ -z "$(sources)" ] || sources >"$root"/etc/apt/sources.list
