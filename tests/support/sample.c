@@ -9,7 +9,7 @@
 
 #define SAMPLE_PACKED 16384u /* bytes of the arrays that are packed: the least that can be */
 
-uint64_t sample_unpacked;
+atomic_uint_least64_t sample_unpacked;
 
 static uint64_t
 sample_hash(uint64_t seed, size_t index)
@@ -174,7 +174,8 @@ sample_check_blob(h5store_blob *blob, bool mapped, uint64_t seed, h5store_err *e
         return rc;
     if (!sample_is(bytes, size, seed))
         return 1;
-    sample_unpacked += info->offset == 0 && info->stored_bytes > 0;
+    if (info->offset == 0 && info->stored_bytes > 0)
+        atomic_fetch_add(&sample_unpacked, 1);
     return 0;
 }
 

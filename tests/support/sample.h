@@ -7,6 +7,7 @@
 #define SAMPLE_H
 
 #include <h5store/h5store.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /* Fill and compare @p size bytes (a multiple of 8).  What sample_put packs gets smaller by it. */
@@ -21,7 +22,7 @@ h5store_array sample_array(const void *buffer, size_t size);
 size_t sample_size(uint64_t seed);
 
 /* How many packed arrays were read by this process, and found right. */
-extern uint64_t sample_unpacked;
+extern atomic_uint_least64_t sample_unpacked;
 
 /* Put the array of a seed into a batch; those of one size are packed. */
 int sample_put(h5store_batch *batch, uint64_t seed, h5store_id *id, h5store_err *err);
