@@ -158,6 +158,25 @@ call_put_same(fault_context *c, h5store_err *err)
     return fault_put(c, FAULT_KEPT, err);
 }
 
+/* Long enough to be compared with what is there. */
+static int
+prepare_put_long(fault_context *c, h5store_err *err)
+{
+    static uint8_t buffer[5 * 256 * 1024 + 80];
+    h5store_array array = sample_array(buffer, sizeof buffer);
+
+    sample_fill(buffer, sizeof buffer, 63);
+    return h5store_put(c->store, &array, NULL, err);
+}
+
+static int
+call_put_long_again(fault_context *c, h5store_err *err)
+{
+    int rc = prepare_put_long(c, err);
+
+    return rc == H5STORE_OK ? 1000 : rc; /* it was there */
+}
+
 static int
 call_discard(fault_context *c, h5store_err *err)
 {
@@ -448,6 +467,8 @@ const fault_case fault_cases[] = {
     {"put, safe from power cuts", false, false, true, H5STORE_DURABLE_POWER, NULL, call_put},
     ON_STORE("put inline", NULL, call_put_inline),
     ON_STORE("put the same again", NULL, call_put_same),
+    {"put a long one again", false, false, true, H5STORE_DURABLE_PROCESS, prepare_put_long,
+     call_put_long_again},
     ON_STORE("discard", NULL, call_discard),
     ON_STORE("hash", NULL, call_hash),
     ON_STORE("open a blob", NULL, call_blob_open),

@@ -21,7 +21,8 @@ typedef struct fault_case {
     const char *name;
     bool left;      /* the container was left by a killed process: its log waits */
     bool opens;     /* the call opens or closes the store */
-    bool may_stand; /* a failure may come after the change was made: durability "power" */
+    bool may_stand; /* a failure may come after the change was made: by prepare, or with
+                       durability "power" before the sync */
     h5store_durability durability;
     int (*prepare)(fault_context *context, h5store_err *err); /* may be NULL */
     int (*call)(fault_context *context, h5store_err *err);
