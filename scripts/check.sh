@@ -5,6 +5,9 @@
 # examples, and the rules of the source.  Arguments go to ./configure.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
+# File systems to try, and an h5py that shares the system's libhdf5 with decache.
+SYSTEM_PACKAGES+=" bindfs btrfs-progs xfsprogs python3-h5py python3-joblib"
+
 build_all --enable-tests "$@"
 say "compiling the tests"
 run make-tests make -C build -j"$(nproc)" check TESTS=

@@ -12,8 +12,7 @@ mkdir -p build
 export LC_ALL=C.UTF-8
 
 SYSTEM_PACKAGES="build-essential autoconf automake libtool pkg-config check hdf5-tools
-    libhdf5-dev libssl-dev libxxhash-dev libdeflate-dev python3-dev python3-venv
-    bindfs btrfs-progs xfsprogs"
+    libhdf5-dev libssl-dev libxxhash-dev libdeflate-dev python3-dev python3-venv"
 
 say()
 {
