@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Digests of arrays.  Called by batch.c, reader.c, extent.c, and (hs_sum64) by whoever
+ * Digests of arrays.  Called by put.c, reader.c, extent_bytes.c, and (hs_sum64) by whoever
  * writes a header or a log record.
  *
  * An hs_tree owns room for the digests of all pieces of one array, nothing of OpenSSL's:

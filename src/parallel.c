@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A loop by several threads.  Called by digest.c and extent.c.
+ * A loop by several threads.  Called by digest.c, extent_bytes.c, packed_bytes.c and put.c.
  *
  * Owns nothing between calls: the threads live as long as the call, so a fork in another
  * thread finds no idle worker whose mutex it would inherit locked, and closing needs no

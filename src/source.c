@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See source.h.  Called by digest.c, extent.c, probe.c and batch.c.
+ * See source.h.  Called by digest.c, extent_bytes.c, probe.c and batch.c.
  *
  * Before anything is gathered the dimensions are made few: those of length 1 go, neighbours
  * that are walked in one stride become one, and an innermost one that lies in one piece

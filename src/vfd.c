@@ -8,7 +8,7 @@
  * been written is closed) is dropped.  So HDF5 can never change the file itself; only
  * container.c can, by applying the log.
  *
- * WHAT GOES THROUGH HERE.  Metadata only.  Array bytes are written and read by extent.c,
+ * WHAT GOES THROUGH HERE.  Metadata only.  Array bytes are written and read by extent_bytes.c,
  * past HDF5.  The datasets are made with early allocation and fill time "never", so that
  * HDF5 asks once for the space of all chunks and writes nothing: `raw` of the host is then
  * the extent where the bytes already are.  Compressed chunks HDF5 places one by one, and

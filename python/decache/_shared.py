@@ -86,7 +86,7 @@ class SharedStore:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the lock, for which nobody waits longer than for one of the container's, or a second.
+        """Hold the lock; nobody waits longer for it than for the container's, or a second.
 
         Whoever opens the container has it, and waits for HDF5, which another thread may be in: in
         a callback of h5py, say, that calls a cached function and so comes here.
