@@ -9,7 +9,7 @@ better by that much.
 
 `decache_017` is the package decache 0.1.7 of PyPI under another name, so that both can be in
 one process; scripts/bench.sh installs it so. Its default threshold of 16 MiB would leave most
-arrays to joblib; it gets that of decache, 64 KiB, as its users set it to deduplicate.
+arrays to joblib; it gets that of decache, 32 KiB, as its users set it to deduplicate.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class Decache017(MemoryPeer):
     label = "decache 0.1.7"
     module = "decache_017"
     backend = "cas-0.1.7"
-    backend_options = {"large_array_threshold": 64 * 1024}
+    backend_options = {"large_array_threshold": 32 * 1024}
 
     @classmethod
     def load(cls) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from joblib.disk import memstr_to_bytes
 
 #: Arrays of more bytes than this become blobs.
-DEFAULT_THRESHOLD = 64 * 1024
+DEFAULT_THRESHOLD = 32 * 1024
 
 _LARGEST = 2**62
 
@@ -27,7 +27,7 @@ class Options:
     ----------
     large_array_threshold : int
         Arrays and buffers of more bytes than this are stored as blobs of their own, each once;
-        smaller ones with the rest of the result. Default: 65,536.
+        smaller ones with the rest of the result. Default: 32,768.
     durability : {"process", "power"}
         "process": a stored result survives the death of any process at once, and a power cut
         after about two seconds, or ten while results are stored without a pause. "power": it

@@ -104,6 +104,9 @@ class SharedStore:
 
     def handle(self) -> Handle:
         """Return the open container, opening it if need be."""
+        handle = self._handle
+        if handle is not None and self._pause is None:
+            return handle
         with self._locked():
             if self._pause is not None:
                 until, error = self._pause

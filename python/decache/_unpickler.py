@@ -124,6 +124,9 @@ class _Stream:
         return size
 
     def read(self, size: int) -> bytes:
+        if size <= len(self._now):  # opcodes, one by one
+            chunk, self._now = self._now[:size], self._now[size:]
+            return bytes(chunk)
         target = bytearray(size)
         return bytes(memoryview(target)[: self.readinto(target)])
 

@@ -546,7 +546,9 @@ def test_a_thread_that_is_long_at_opening(make_memory: Callable) -> None:
     memory = make_memory(backend_options={"timeout": 0.2})
     cached = memory.cache(make)
     cached(1)
-    with memory.store_backend._shared._lock, Warned() as warned:  # as a thread that opens has it
+    store = memory.store_backend._shared
+    store.close()
+    with store._lock, Warned() as warned:  # as a thread that opens the container has it
         np.testing.assert_array_equal(cached(2), expected(2))
     assert any("blobs.h5" in message for message in warned.messages)
     assert calls == [1, 2]
