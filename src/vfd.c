@@ -27,6 +27,9 @@
  *    waste until a repack.
  *  - `set_eoa` ignores as well; the space table knows the end.  HDF5 sets it while it
  *    finds the superblock, with guesses.
+ *  - A block that ends at the end of the file is made longer in place, by `set_eoa`: HDF5 would
+ *    write over what is placed behind it next.  So only the superblock is told the end, and all
+ *    else one byte more, where no block ends.
  *
  * Called by HDF5, inside hs_h5_enter and with the container's mutex held.
  */
@@ -128,11 +131,13 @@ vfd_free(H5FD_t *pub HS_UNUSED, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED,
 }
 
 static haddr_t
-vfd_get_eoa(const H5FD_t *pub, H5FD_mem_t type HS_UNUSED)
+vfd_get_eoa(const H5FD_t *pub, H5FD_mem_t type)
 {
     const hs_vfd_host *host = ((const vfd_file *)pub)->host;
 
-    return host->blank ? 0 : host->space->eoa;
+    if (host->blank)
+        return 0;
+    return host->space->eoa + (type == H5FD_MEM_SUPER ? 0 : 1);
 }
 
 static herr_t

@@ -214,6 +214,62 @@ START_TEST(handles_share_no_cache)
 }
 END_TEST
 
+static hid_t
+commit_type(hid_t file, const char *member)
+{
+    hid_t type = H5Tcreate(H5T_COMPOUND, 4);
+
+    ck_assert_int_ge(H5Tinsert(type, member, 0, H5T_STD_I32LE), 0);
+    ck_assert_int_ge(H5Tcommit_anon(file, type, H5P_DEFAULT, H5P_DEFAULT), 0);
+    return type;
+}
+
+/*
+ * HDF5 would make a block at the end of the file longer in place, and another may follow it.  A
+ * committed type has a header without room for an attribute; at one of the lengths it takes all
+ * of a block, whose size is a multiple of 8.
+ */
+START_TEST(block_at_the_end_stays_as_long_as_it_is)
+{
+    hid_t file = create(), type;
+    char name[64], *read;
+
+    for (int length = 1; length <= 8; length++) {
+        uint64_t address, size;
+
+        snprintf(name, sizeof name, "%.*s", length, "a member");
+        space.arena_next = space.arena_end;
+        ck_assert_int_eq(hs_space_metadata(&space, &pager, 8, &address, &err), H5STORE_OK);
+        size = space.arena_next;
+        H5Tclose(commit_type(file, name));
+        size = space.arena_next - size;
+        space.arena_next = space.arena_end - size;
+        type = commit_type(file, name);
+        ck_assert(space.arena_next == space.arena_end && space.arena_end == space.eoa);
+        ck_assert_int_eq(hs_h5_write_text(type, "attribute", "its text", &err), H5STORE_OK);
+        snprintf(name, sizeof name, "type %d", length);
+        ck_assert_int_ge(H5Olink(type, file, name, H5P_DEFAULT, H5P_DEFAULT), 0);
+        H5Tclose(type);
+        snprintf(name, sizeof name, "group %d of ", length);
+        make_groups(file, name, 2);
+    }
+    ck_assert_int_ge(H5Fclose(file), 0);
+    write_out();
+    file = H5Fopen(box_path(), H5F_ACC_RDONLY, H5P_DEFAULT);
+    for (int length = 1; length <= 8; length++) {
+        snprintf(name, sizeof name, "type %d", length);
+        type = H5Topen2(file, name, H5P_DEFAULT);
+        ck_assert_int_eq(hs_h5_read_text(type, "attribute", 100, &read, &err), H5STORE_OK);
+        ck_assert_str_eq(read, "its text");
+        free(read);
+        H5Tclose(type);
+        snprintf(name, sizeof name, "group %d of 1/none", length);
+        ck_assert_int_eq(H5Lexists(file, name, H5P_DEFAULT), 0);
+    }
+    H5Fclose(file);
+}
+END_TEST
+
 /* The bytes are there already: the chunks of the dataset are put exactly over them. */
 START_TEST(announced_raw_data_is_placed)
 {
@@ -319,6 +375,7 @@ vfd_suite(void)
     tcase_add_test(driver, writes_outside_a_transaction_are_dropped);
     tcase_add_loop_test(driver, aborted_changes_close_cleanly, 0, 2);
     tcase_add_test(driver, handles_share_no_cache);
+    tcase_add_test(driver, block_at_the_end_stays_as_long_as_it_is);
     tcase_add_test(driver, announced_raw_data_is_placed);
     tcase_add_test(driver, failure_in_a_callback_is_noted);
     tcase_add_test(driver, addresses_beyond_the_end_are_refused);
