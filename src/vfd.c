@@ -130,6 +130,13 @@ vfd_free(H5FD_t *pub HS_UNUSED, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED,
     return 0;
 }
 
+/* Where the file ends for all but the superblock: no block does. */
+static uint64_t
+vfd_end(const hs_vfd_host *host)
+{
+    return host->space->eoa + 1;
+}
+
 static haddr_t
 vfd_get_eoa(const H5FD_t *pub, H5FD_mem_t type)
 {
@@ -137,7 +144,7 @@ vfd_get_eoa(const H5FD_t *pub, H5FD_mem_t type)
 
     if (host->blank)
         return 0;
-    return host->space->eoa + (type == H5FD_MEM_SUPER ? 0 : 1);
+    return type == H5FD_MEM_SUPER ? host->space->eoa : vfd_end(host);
 }
 
 static herr_t
@@ -167,9 +174,10 @@ vfd_read(H5FD_t *pub, H5FD_mem_t type HS_UNUSED, hid_t dxpl HS_UNUSED, haddr_t a
          void *buffer)
 {
     vfd_file *file = (vfd_file *)pub;
+    uint64_t end = vfd_end(file->host); /* HDF5 reads that far where it guesses a length */
     h5store_err err;
 
-    if (address > file->host->space->eoa || size > file->host->space->eoa - address)
+    if (address > end || size > end - address)
         return -1; /* a damaged file points there */
     if (hs_pager_read(file->host->pager, address, buffer, size, &err) < 0) {
         vfd_note(file, &err);

@@ -270,6 +270,28 @@ START_TEST(block_at_the_end_stays_as_long_as_it_is)
 }
 END_TEST
 
+/* HDF5 reads more than a short header has, up to where it thinks that the file ends. */
+START_TEST(block_at_the_end_is_read)
+{
+    hid_t file = create(), type;
+    uint64_t size = space.arena_next, address;
+
+    H5Tclose(commit_type(file, "member"));
+    size = space.arena_next - size;
+    address = space.arena_next = space.arena_end - size;
+    type = commit_type(file, "member");
+    ck_assert(space.arena_next == space.arena_end && space.arena_end == space.eoa);
+    ck_assert_int_ge(H5Oincr_refcount(type), 0);
+    H5Tclose(type);
+    ck_assert_int_ge(H5Fclose(file), 0);
+    file = reopen(H5F_ACC_RDONLY);
+    type = hs_open_at(file, address);
+    ck_assert_int_eq(H5Iget_type(type), H5I_DATATYPE);
+    H5Tclose(type);
+    H5Fclose(file);
+}
+END_TEST
+
 /* The bytes are there already: the chunks of the dataset are put exactly over them. */
 START_TEST(announced_raw_data_is_placed)
 {
@@ -376,6 +398,7 @@ vfd_suite(void)
     tcase_add_loop_test(driver, aborted_changes_close_cleanly, 0, 2);
     tcase_add_test(driver, handles_share_no_cache);
     tcase_add_test(driver, block_at_the_end_stays_as_long_as_it_is);
+    tcase_add_test(driver, block_at_the_end_is_read);
     tcase_add_test(driver, announced_raw_data_is_placed);
     tcase_add_test(driver, failure_in_a_callback_is_noted);
     tcase_add_test(driver, addresses_beyond_the_end_are_refused);
