@@ -318,6 +318,61 @@ START_TEST(same_blob_may_be_linked_more_than_once)
 }
 END_TEST
 
+/* Begin a new arena and leave so many bytes of it; it ends where the file does. */
+static void
+leave_of_arena(hs_container *c, uint64_t bytes)
+{
+    uint64_t address;
+    hs_space *space;
+
+    BOX_OK(hs_container_write_begin(c, NULL, &box_err));
+    space = hs_container_space(c);
+    space->arena_next = space->arena_end;
+    BOX_OK(hs_space_metadata(space, hs_container_pager(c), 8, &address, &box_err));
+    ck_assert_uint_eq(space->arena_end, space->eoa);
+    space->arena_next = space->arena_end - bytes;
+    BOX_OK(hs_container_commit(c, NULL, 0, &box_err));
+}
+
+/* Headers grow when a blob gets its second link, and are cut off by the end of an arena, and of
+ * the file, at any place. */
+START_TEST(items_are_whole_wherever_the_file_ends)
+{
+    h5store_options options;
+    h5store_id ids[4] = {box_put(store, 100, 0, NULL)};
+    hs_container *c;
+    unsigned seed = 0;
+    bool unclean;
+
+    h5store_options_init(&options);
+    BOX_OK(hs_container_open(box_path(), &options, &c, &unclean, &box_err));
+    for (uint64_t bytes = 8; bytes <= 3000; bytes += 8) {
+        h5store_batch *batch;
+        char key[20];
+
+        leave_of_arena(c, bytes);
+        batch = box_begin(store);
+        for (size_t i = 1; i < 4; i++)
+            ids[i] = box_put_in(batch, 100, ++seed, H5STORE_OK);
+        snprintf(key, sizeof key, "%u", seed);
+        box_set_in(batch, "c", key, ids, 4);
+        box_set_in(batch, "d", key, ids + 1, 3);
+        BOX_OK(h5store_batch_commit(batch, &box_err));
+        ids[0] = ids[3];
+    }
+    BOX_OK(hs_container_close(c, &box_err));
+    box_expect_verified(store);
+    for (unsigned i = 1; i <= seed; i++) {
+        h5store_array array = box_array(100, i);
+        h5store_id id;
+
+        BOX_OK(h5store_hash(&array, 0, &id, &box_err));
+        box_expect_put(store, &id, 100, i);
+        box_free(&array);
+    }
+}
+END_TEST
+
 START_TEST(thousands_of_links_keep_their_order)
 {
     enum { COUNT = 3000 };
@@ -447,6 +502,7 @@ item_suite(void)
     tcase_add_test(held, item_is_replaced_as_a_whole);
     tcase_add_test(held, changes_are_made_in_their_order);
     tcase_add_test(held, same_blob_may_be_linked_more_than_once);
+    tcase_add_test(held, items_are_whole_wherever_the_file_ends);
     tcase_add_test(held, thousands_of_links_keep_their_order);
     tcase_add_loop_test(held, large_output_metadata_and_source_come_back, 0, 9);
     tcase_add_test(held, source_belongs_to_its_collection);
