@@ -171,7 +171,9 @@ def library_of(module: str) -> ctypes.CDLL:
 
 
 def address_of_hdf5(module: str) -> int | None:
-    return ctypes.cast(library_of(module).H5open, ctypes.c_void_p).value
+    """Where its HDF5 is; None if that is part of the module and unseen, as in our wheels."""
+    function = getattr(library_of(module), "H5open", None)
+    return None if function is None else ctypes.cast(function, ctypes.c_void_p).value
 
 
 def error_printing(library: ctypes.CDLL) -> bool:
@@ -229,7 +231,7 @@ class Ours:
         return {
             "seen": self.seen,
             "refused": self.refused,
-            "shared": theirs == address_of_hdf5("decache._h5store"),
+            "shared": theirs is not None and theirs == address_of_hdf5("decache._h5store"),
             "locked": find_lock() is not None,
         }
 

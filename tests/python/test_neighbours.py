@@ -20,6 +20,7 @@ from typing import Any
 
 import decache
 import pytest
+from _neighbour import address_of_hdf5
 
 HERE = Path(__file__).parent
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -184,6 +185,8 @@ def test_library_is_called_under_the_lock_that_was_found(
 def test_other_hdf5_at_run_time_is_refused(tmp_path: Path) -> None:
     """A driver made for one minor version does not fit another, which would end the program."""
     h5py = pytest.importorskip("h5py")
+    if address_of_hdf5("decache._h5store") is None:
+        pytest.skip("our HDF5 is part of the module: no other can take its place")
     ours = decache._h5store.hdf5_version
     theirs = h5py.version.hdf5_version
     if ours.split(".")[:2] == theirs.split(".")[:2]:
