@@ -5,13 +5,9 @@
  * Shuffling is a transposition of bytes.  Items of 2, 4, 8 or 16 bytes are taken 16 at a
  * time, in vectors: separating even from odd bytes as often as the item can be halved leaves
  * one vector for each byte of the item, and interleaving undoes it.
- *
- * What is shuffled often begins with bytes that hardly ever change: the low bytes of whole
- * numbers, or of single precision, that are kept as doubles.  libdeflate takes 410 MB/s over zeros
- * (1.14, measured), so such a beginning is coded here, as a block of its own, with the fixed code
- * of RFC 1951: literals, and matches at distance 1.  What follows it libdeflate makes as ever.
  */
 #include "deflate.h"
+#include "deflate_run.h"
 #include <assert.h>
 #include <libdeflate.h>
 
@@ -208,137 +204,6 @@ hs_deflater_freep(hs_deflater **deflater)
     hs_freep(deflater);
 }
 
-#define RUN_STEP ((size_t)4096)
-#define RUN_CHANGES 16u /* inside a step */
-#define RUN_MATCH 258u  /* bytes of the longest match */
-#define RUN_SHORT 10u   /* those of 3 to so many bytes have codes without further bits */
-
-/* Bits of a step at most: a literal for each run, matches, and what is left of runs after them. */
-#define RUN_BITS \
-    ((RUN_CHANGES + 2) * (9 + 12 * (RUN_MATCH / RUN_SHORT + 1) + 2 * 9) + \
-     13 * (RUN_STEP / RUN_MATCH))
-
-/* How many bytes at the beginning hardly ever change: a multiple of RUN_STEP. */
-static size_t
-run_length(const uint8_t *bytes, size_t size)
-{
-    size_t length = 0;
-
-    for (; length + RUN_STEP <= size; length += RUN_STEP) {
-        const uint8_t *step = bytes + length;
-        unsigned changes = 0;
-
-        for (size_t i = 1; i < RUN_STEP; i++)
-            changes += step[i] != step[i - 1];
-        if (changes > RUN_CHANGES)
-            break;
-    }
-    return length;
-}
-
-/* How many of the bytes up to @p end are like the first one. */
-static size_t
-run_equal(const uint8_t *bytes, const uint8_t *end)
-{
-    const uint64_t all = bytes[0] * UINT64_C(0x0101010101010101);
-    const uint8_t *at = bytes;
-    uint64_t word;
-
-    for (; end - at >= 8; at += 8) {
-        memcpy(&word, at, 8);
-        if (word != all)
-            break;
-    }
-    while (at < end && *at == bytes[0])
-        at++;
-    return (size_t)(at - bytes);
-}
-
-struct run_bits {
-    uint8_t *to;
-    uint64_t held; /* bits that are not written yet, the first one lowest */
-    unsigned count;
-};
-
-static void
-run_put(struct run_bits *bits, uint32_t value, unsigned count)
-{
-    bits->held |= (uint64_t)value << bits->count;
-    for (bits->count += count; bits->count >= 8; bits->count -= 8, bits->held >>= 8)
-        *bits->to++ = (uint8_t)bits->held;
-}
-
-/* A Huffman code: its highest bit comes first. */
-static void
-run_put_code(struct run_bits *bits, uint32_t code, unsigned count)
-{
-    while (count > 0)
-        run_put(bits, (code >> --count) & 1, 1);
-}
-
-static void
-run_put_literal(struct run_bits *bits, uint8_t byte)
-{
-    if (byte < 144)
-        run_put_code(bits, 0x30u + byte, 8);
-    else
-        run_put_code(bits, 0x190u + (byte - 144u), 9);
-}
-
-/* A match at distance 1, whose code is 0. */
-static void
-run_put_match(struct run_bits *bits, size_t length)
-{
-    if (length == RUN_MATCH)
-        run_put_code(bits, 0xC5, 8);
-    else
-        run_put_code(bits, (uint32_t)length - 2, 7);
-    run_put_code(bits, 0, 5);
-}
-
-/* Bytes that run_code takes at most. */
-static size_t
-run_room(size_t length)
-{
-    return length / RUN_STEP * (RUN_BITS / 8 + 1) + 8;
-}
-
-/* A byte so many times. */
-static void
-run_put_run(struct run_bits *bits, uint8_t byte, size_t length)
-{
-    run_put_literal(bits, byte);
-    for (length--; length >= RUN_MATCH; length -= RUN_MATCH)
-        run_put_match(bits, RUN_MATCH);
-    for (size_t part; length >= 3; length -= part) {
-        part = hs_min(length, RUN_SHORT);
-        run_put_match(bits, part);
-    }
-    for (; length > 0; length--)
-        run_put_literal(bits, byte);
-}
-
-/* A block that is not the last, and an empty one that ends with a whole byte.  Returns the length.
- */
-static size_t
-run_code(const uint8_t *bytes, size_t length, uint8_t *to)
-{
-    static const uint8_t empty[] = {0, 0, 0xFF, 0xFF};
-    const uint8_t *end = bytes + length;
-    struct run_bits bits = {.to = to};
-
-    run_put(&bits, 0x2, 3); /* not the last; the fixed code */
-    for (size_t equal; bytes < end; bytes += equal) {
-        equal = run_equal(bytes, end);
-        run_put_run(&bits, bytes[0], equal);
-    }
-    run_put_code(&bits, 0, 7); /* the end of the block */
-    run_put(&bits, 0, 3);      /* not the last; stored */
-    run_put(&bits, 0, (8 - bits.count) % 8);
-    memcpy(bits.to, empty, sizeof empty);
-    return (size_t)(bits.to - to) + sizeof empty;
-}
-
 /* A zlib stream (RFC 1950) of bytes of which the first so many hardly ever change. */
 static size_t
 deflate_after_run(hs_deflater *deflater, const uint8_t *bytes, size_t size, size_t run,
@@ -347,11 +212,11 @@ deflate_after_run(hs_deflater *deflater, const uint8_t *bytes, size_t size, size
     size_t length = 2, rest;
     uint32_t sum;
 
-    if (room < 2 + run_room(run) + 4)
+    if (room < 2 + hs_run_room(run) + 4)
         return 0;
     packed[0] = 0x78;
     packed[1] = 0x01;
-    length += run_code(bytes, run, packed + length);
+    length += hs_run_code(bytes, run, packed + length);
     rest = libdeflate_deflate_compress(deflater->compressor, bytes + run, size - run,
                                        packed + length, room - length - 4);
     if (rest == 0)
@@ -374,7 +239,7 @@ hs_deflate(hs_deflater *deflater, const void *bytes, size_t size, size_t item, v
         hs_shuffle(bytes, size, item, deflater->shuffled);
         bytes = deflater->shuffled;
     }
-    run = run_length(bytes, size);
+    run = hs_run_length(bytes, size);
     if (run > 0)
         return deflate_after_run(deflater, bytes, size, run, packed, room);
     return libdeflate_zlib_compress(deflater->compressor, bytes, size, packed, room);
