@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #define OVERLAY_MIN_CAPACITY 64u
+#define OVERLAY_KEPT_CAPACITY 256u /* of a table that was emptied; most commits need less */
 
 /* Fibonacci hashing: page numbers come in runs, which this spreads evenly. */
 static size_t
@@ -143,6 +144,9 @@ hs_overlay_merge(hs_overlay *into, hs_overlay *from, uint64_t sequence)
         from->slots[i] = NULL;
         from->count--;
     }
+    /* Every commit looks through all of the table, so one that was large must not stay so. */
+    if (from->capacity > OVERLAY_KEPT_CAPACITY)
+        hs_overlay_release(from);
 }
 
 /* Pages that go: brought by records up to a sequence, or (until > 0) with numbers of a range. */

@@ -138,6 +138,26 @@ START_TEST(overlay_agrees_with_a_plain_table)
 }
 END_TEST
 
+/* Each commit looks through all of the table; a large one must not make all others slow. */
+START_TEST(table_of_a_large_commit_does_not_stay)
+{
+    HS_CLEANUP(hs_overlay_release) hs_overlay committed = {0};
+    HS_CLEANUP(hs_overlay_release) hs_overlay pending = {0};
+
+    for (uint64_t i = 0; i < 5000; i++)
+        set_page(&pending, i, 0, 1);
+    ck_assert_int_eq(hs_overlay_reserve(&committed, pending.count, NULL), H5STORE_OK);
+    hs_overlay_merge(&committed, &pending, 1);
+    ck_assert_uint_le(pending.capacity, 256);
+    set_page(&pending, 3, 0, 2);
+    ck_assert_int_eq(hs_overlay_reserve(&committed, pending.count, NULL), H5STORE_OK);
+    hs_overlay_merge(&committed, &pending, 2);
+    ck_assert_uint_eq(committed.count, 5000);
+    expect_page(&committed, 3, 2, 2);
+    expect_page(&committed, 4999, 1, 1);
+}
+END_TEST
+
 /* Every combination of start and end within three pages of which the middle one is held. */
 START_TEST(patch_covers_any_part_of_a_page)
 {
@@ -201,6 +221,7 @@ overlay_suite(void)
     tcase_set_timeout(table, 120);
     tcase_add_test(table, empty_overlay_has_no_page);
     tcase_add_test(table, overlay_agrees_with_a_plain_table);
+    tcase_add_test(table, table_of_a_large_commit_does_not_stay);
     tcase_add_test(table, patch_covers_any_part_of_a_page);
     tcase_add_test(table, sorted_pages_rise);
     tcase_add_test(table, reserved_room_is_not_taken_again);
