@@ -35,15 +35,6 @@ at()
     esac
 }
 
-# quietly LOG COMMAND...
-quietly()
-{
-    local log=$1
-
-    shift
-    "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "failed: $log"; }
-}
-
 # build FOLDER PREFIX PYTHON: inside `at`.
 build()
 {
@@ -123,11 +114,10 @@ fi
 containers=
 for name in $names; do
     folder=$(folder_of "$name") python=$(python_of "$name")
-    quietly "build/hdf5/$name.build.log" at "$name" \
-        build "$folder" "${prefixes[$name]:-}" "$python"
+    run "hdf5/$name.build" at "$name" build "$folder" "${prefixes[$name]:-}" "$python"
     say "$name: HDF5 $(sed -n 's/^HDF5_VERSION = //p' "$folder"/Makefile)"
-    quietly "build/hdf5/$name.deprecated.log" at "$name" refuse_deprecated "$folder"
-    quietly "build/hdf5/$name.tests.log" at "$name" run_tests "$folder" "$python"
+    run "hdf5/$name.deprecated" at "$name" refuse_deprecated "$folder"
+    run "hdf5/$name.tests" at "$name" run_tests "$folder" "$python"
     grep -hE '^[0-9]+%: Checks|passed' "build/hdf5/$name.tests.log"
     container=build/hdf5/$name.container
     rm -rf "$container"
