@@ -164,9 +164,11 @@ int hs_container_sync_data(hs_container *container, h5store_err *err);
 
 /*
  * A write scope that makes the metadata anew (container_rebuild.c): two trees, the old one to be
- * read and the fresh one to be filled.  @p used: the extents of all arrays of the fresh one.
+ * read and the fresh one to be filled; @p low: as near to the beginning of the file as it can be.
+ * @p used: the extents of all arrays of the fresh one.
  */
-int hs_container_rebuild_begin(hs_container *container, hid_t *old, hid_t *fresh, h5store_err *err);
+int hs_container_rebuild_begin(hs_container *container, bool low, hid_t *old, hid_t *fresh,
+                               h5store_err *err);
 int hs_container_rebuild_tables(hs_container *container, h5store_err *err); /* move them, too */
 int hs_container_rebuild_commit(hs_container *container, const hs_extent *used, size_t count,
                                 h5store_err *err);

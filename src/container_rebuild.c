@@ -21,7 +21,7 @@
 #include "h5util.h"
 
 int
-hs_container_rebuild_begin(hs_container *c, hid_t *old, hid_t *fresh, h5store_err *err)
+hs_container_rebuild_begin(hs_container *c, bool low, hid_t *old, hid_t *fresh, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_plist) hid_t fapl = H5I_INVALID_HID;
     hid_t file;
@@ -39,6 +39,7 @@ hs_container_rebuild_begin(hs_container *c, hid_t *old, hid_t *fresh, h5store_er
                             c->path);
     }
     hs_space_start_metadata(&c->space);
+    c->space.low_first = low; /* for the empty tree, too */
     if (rc == H5STORE_OK)
         rc = container_create_tree(c, &c->file, err);
     if (rc < 0) {

@@ -380,7 +380,7 @@ hs_rebuild_without(hs_container *c, hs_rebuild_gone_fn gone, void *context, h5st
         return rc;
     r.most = hs_container_space(c)->counters.items / 8;
     hs_container_read_end(c);
-    rc = hs_container_rebuild_begin(c, &r.old, &r.fresh, err);
+    rc = hs_container_rebuild_begin(c, false, &r.old, &r.fresh, err);
     return rc < 0 ? rc : rebuild_end(&r, rebuild_some(&r, err), err);
 }
 
@@ -407,11 +407,10 @@ int
 hs_rebuild(hs_container *c, bool with_items, bool low, h5store_err *err)
 {
     struct rebuild r = {.container = c};
-    int rc = hs_container_rebuild_begin(c, &r.old, &r.fresh, err);
+    int rc = hs_container_rebuild_begin(c, low, &r.old, &r.fresh, err);
 
     if (rc < 0)
         return rc;
-    hs_container_space(c)->low_first = low;
     rc = rebuild_all(&r, with_items, err);
     if (rc == H5STORE_OK && low)
         rc = hs_container_rebuild_tables(c, err);
