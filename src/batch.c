@@ -21,46 +21,16 @@
  * million of them, and that of nearly everything one of the rest.  When a removal leaves too
  * much waste in the metadata, a rebuild follows it.
  */
-#include "batch.h"
+#include "batch_impl.h"
 #include "extent.h"
 #include "grow.h"
 #include "h5util.h"
 #include "os.h"
-#include "put.h"
 #include "rebuild.h"
 #include "removal.h"
 #include <stdio.h>
 
 #define BATCH_TOGETHER 64u /* arrays that are put at once */
-
-typedef enum batch_kind {
-    SET_ITEM,
-    SET_METADATA,
-    SET_TIMES,
-    SET_SOURCE,
-    REMOVE,
-    KEEP,
-    DISCARD
-} batch_kind;
-
-typedef struct batch_op {
-    batch_kind kind;
-    char *collection, *key, *text; /* text: metadata or source */
-    uint8_t *output;
-    size_t output_size;
-    h5store_id *links;
-    size_t link_count;
-    hs_usage_times times;
-} batch_op;
-
-struct hs_batch {
-    hs_container *container;
-    int level;     /* of compression; 0: none */
-    hs_put **puts; /* pointers, since array.data may point inside */
-    size_t put_count, put_room;
-    batch_op *ops;
-    size_t op_count, op_room;
-};
 
 /* ---- memory ----------------------------------------------------------- */
 
@@ -406,8 +376,7 @@ static int
 commit_op(hs_container *c, hid_t file, const batch_op *op, const hs_sizes *sizes,
           hs_id_list *orphans, h5store_err *err)
 {
-    h5store_item_spec spec = {op->collection, op->key,   op->output,    op->output_size,
-                              op->text,       op->links, op->link_count};
+    h5store_item_spec spec = batch_spec(op);
     hs_item_name name = {op->collection, op->key};
     int rc;
 
@@ -540,6 +509,18 @@ commit_all(const hs_batch *batch, hid_t file, hs_wal_blob *log, size_t *logged, 
     return rc < 0 ? rc : hs_blob_drop_unused(c, file, orphans.ids, orphans.count, dropped, err);
 }
 
+/* The same in a scope that was begun without HDF5, and could not do without. */
+static int
+commit_with_hdf5(const hs_batch *batch, hs_wal_blob *log, size_t *logged, bool *dropped,
+                 h5store_err *err)
+{
+    hs_container *c = batch->container;
+    hid_t file;
+    int rc = hs_container_resort_to_hdf5(c, &file, err);
+
+    return rc < 0 ? rc : commit_all(batch, file, log, logged, dropped, err);
+}
+
 static void
 batch_note_puts(const hs_batch *batch)
 {
@@ -616,7 +597,6 @@ batch_commit(const hs_batch *batch, hs_wal_blob *log, bool removes, bool *droppe
 {
     hs_container *c = batch->container;
     size_t logged;
-    hid_t file;
     int rc;
 
     if ((batch_clears(batch) && hs_rebuild(c, false, false, NULL) == H5STORE_OK) ||
@@ -625,12 +605,15 @@ batch_commit(const hs_batch *batch, hs_wal_blob *log, bool removes, bool *droppe
         *dropped = true;
         return H5STORE_OK;
     } /* on a full disk there is no room for a rebuild */
-    rc = hs_container_write_begin(c, &file, err);
+    rc = hs_container_write_begin(c, NULL, err);
     if (rc < 0)
         return rc;
     if (removes && batch->put_count == 0)
         hs_container_gives_space(c);
-    rc = commit_all(batch, file, log, &logged, dropped, err);
+    rc = hs_container_may_spare_hdf5(c) ? batch_commit_directly(batch, log, &logged, err)
+                                        : H5STORE_DONE;
+    if (rc == H5STORE_DONE)
+        rc = commit_with_hdf5(batch, log, &logged, dropped, err);
     if (rc < 0) {
         rc = hs_container_verdict(c, rc, err);
         hs_container_abort(c);

@@ -389,10 +389,26 @@ blob_use_extent(hs_container *c, const char *path, hs_extent extent, h5store_err
 }
 
 int
+hs_blob_made(hs_container *c, const hs_blob_parts *parts, h5store_err *err)
+{
+    hs_counters *counters = &hs_container_space(c)->counters;
+    char path[HS_BLOB_PATH_SIZE];
+    int rc = H5STORE_OK;
+
+    hs_blob_path(parts->id, path);
+    if (parts->layout->kind == HS_LAYOUT_CHUNKED)
+        rc = blob_use_extent(c, path, parts->extent, err);
+    if (rc < 0)
+        return rc;
+    counters->blobs++;
+    counters->blob_bytes += parts->array->nbytes;
+    return H5STORE_OK;
+}
+
+int
 hs_blob_create(hs_container *c, hid_t file, const hs_blob_parts *parts, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_dataset) hid_t dataset = H5I_INVALID_HID;
-    hs_counters *counters = &hs_container_space(c)->counters;
     char path[HS_BLOB_PATH_SIZE];
     int rc;
 
@@ -400,13 +416,7 @@ hs_blob_create(hs_container *c, hid_t file, const hs_blob_parts *parts, h5store_
     rc = blob_make(c, file, path, parts, &dataset, err);
     if (rc == H5STORE_OK)
         rc = blob_write_attributes(dataset, parts->id, parts->array, parts->sum, err);
-    if (rc == H5STORE_OK && parts->layout->kind == HS_LAYOUT_CHUNKED)
-        rc = blob_use_extent(c, path, parts->extent, err);
-    if (rc < 0)
-        return rc;
-    counters->blobs++;
-    counters->blob_bytes += parts->array->nbytes;
-    return H5STORE_OK;
+    return rc < 0 ? rc : hs_blob_made(c, parts, err);
 }
 
 /* ---- removing --------------------------------------------------------- */

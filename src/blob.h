@@ -63,11 +63,17 @@ typedef struct hs_blob_parts {
     const hs_packed *packed; /* NULL, or how the bytes are packed: then layout is of that */
     hs_extent extent;        /* has the bytes already; is loose, and becomes used */
     uint64_t sum;
+    const uint8_t *type; /* NULL, or of dtype.h, for who makes the dataset without HDF5 */
+    size_t type_size;
 } hs_blob_parts;
 
 /* Make the dataset. */
 int hs_blob_create(hs_container *container, hid_t file, const hs_blob_parts *parts,
                    h5store_err *err);
+
+/* It was made: its extent is in use, and it counts.  DAMAGED: the space table has no such extent.
+ */
+int hs_blob_made(hs_container *container, const hs_blob_parts *parts, h5store_err *err);
 
 /*
  * Take those of some blobs away to which /blobs has the only link; their extents become loose.

@@ -278,7 +278,7 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
     c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     c->scope = scope;
     c->usage_loaded = c->usage_changed = c->groups_go = false;
-    c->scope_hdf5 = false;
+    c->scope_hdf5 = c->scope_headers = false;
     c->pager.in_transaction = scope == SCOPE_WRITE;
     if (file == NULL)
         return H5STORE_OK;
@@ -447,7 +447,8 @@ hs_container_abort(hs_container *c)
 int
 hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count, h5store_err *err)
 {
-    unsigned flags = c->scope_hdf5 ? HS_RECORD_METADATA : 0;
+    bool metadata = c->scope_hdf5 || c->scope_headers;
+    unsigned flags = metadata ? HS_RECORD_METADATA : 0;
     uint64_t sequence = c->wal.next_sequence;
     int rc = H5STORE_OK;
 
@@ -469,7 +470,8 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
         if (rc == H5STORE_OK) {
             hs_groups_committed(c->groups, &c->pager.pending);
             hs_overlay_merge(&c->pager.committed, &c->pager.pending, sequence);
-            c->generation += c->scope_hdf5;
+            c->generation += metadata;
+            c->handle_stale = c->handle_stale || c->scope_headers;
             container_janitor_note(c);
         }
     }

@@ -10,8 +10,9 @@
 #ifndef HS_CONTAINER_H
 #define HS_CONTAINER_H
 
+#include "ohdr_edit.h"
+#include "ohdr_make.h"
 #include "probe.h"
-#include "space.h"
 #include "usage.h"
 #include "wal.h"
 #include <h5store/store.h>
@@ -55,7 +56,8 @@ int hs_container_read_begin(hs_container *container, hid_t *file, h5store_err *e
 
 /*
  * In any scope: the address of the object header at a path.  A read scope that was begun without
- * HDF5 (@p file NULL) comes to use it only when groups.h cannot read what is there.
+ * HDF5 (@p file NULL) comes to use it only when groups.h cannot read what is there; a write scope
+ * without HDF5 goes on without, and the answer is DAMAGED.
  * NOT_FOUND; else as hs_container_read_begin.
  */
 int hs_container_find(hs_container *container, const char *path, uint64_t *address,
@@ -179,6 +181,28 @@ bool hs_container_is_alone(hs_container *container);
 
 /* Inside a write scope: object headers were changed past HDF5, whose handle is of no use then. */
 void hs_container_changed_headers(hs_container *container);
+
+/*
+ * Commits without HDF5 (container_headers.c), in a write scope that was begun without it.
+ *
+ * Whether that should be tried may be asked at any time: not when HDF5 was needed lately, and has
+ * its handle open.  When it turns out (DONE) that there is no way without it, what the scope has
+ * changed is dropped, and it goes on with HDF5.
+ */
+bool hs_container_may_spare_hdf5(const hs_container *container);
+int hs_container_resort_to_hdf5(hs_container *container, hid_t *file, h5store_err *err);
+
+/* The header of the group at a path, kept until the next call of any of these.  NOT_FOUND. */
+int hs_container_group_header(hs_container *container, const char *path, const hs_ohdr **header,
+                              h5store_err *err);
+
+/* As hs_draft_write, hs_ohdr_add_link and hs_ohdr_add_references, DONE included. */
+int hs_container_make_header(hs_container *container, hs_draft *draft, uint64_t *address,
+                             h5store_err *err);
+int hs_container_add_link(hs_container *container, const hs_ohdr *group, const char *name,
+                          size_t length, uint64_t address, h5store_err *err);
+int hs_container_add_references(hs_container *container, uint64_t address, uint32_t more,
+                                h5store_err *err);
 
 /*
  * What the cache is used for (usage.h).  Notes are taken at any time, by any thread, and written

@@ -20,17 +20,15 @@ static const char container_readme[] =
     "To look for single arrays, h5store ls and h5store cat are quicker.\n";
 
 /*
- * The groups that are always there, and how long the names are of what goes into them.  HDF5 keeps
- * the first eight members of a group in its header, which it makes large enough for four short
- * names, and adds a block for each longer one: seven blocks to read and write at each put.  Groups
- * that are made on the way to a member take these numbers over from their parents.
+ * The groups that are always there, and how long the names are of what goes into them.  HDF5 makes
+ * a group's header large enough for four short names, and adds a block for each longer one.  So it
+ * is told how many links of which length to expect.  Groups that are made on the way to a member
+ * take these numbers over from their parents.
  */
 static const struct container_group {
     const char *path;
     unsigned name_length;
 } container_groups[] = {{"/blobs", 64}, {"/items", 32}, {"/kept", 64}};
-
-#define CONTAINER_MEMBERS_IN_HEADER 8
 
 static void
 container_format_id(const uint8_t id[16], char text[37])
@@ -51,11 +49,13 @@ static int
 container_create_group(hs_container *c, hid_t file, const struct container_group *made,
                        h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_plist) hid_t list = H5Pcreate(H5P_GROUP_CREATE);
+    HS_CLEANUP(hs_h5_close_plist) hid_t list = H5I_INVALID_HID;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+    int rc = hs_h5_group_list(&list, err);
 
-    if (list >= 0 &&
-        H5Pset_est_link_info(list, CONTAINER_MEMBERS_IN_HEADER, made->name_length) >= 0)
+    if (rc < 0)
+        return rc;
+    if (H5Pset_est_link_info(list, HS_LINKS_EXPECTED, made->name_length) >= 0)
         group = H5Gcreate2(file, made->path, H5P_DEFAULT, list, H5P_DEFAULT);
     if (group < 0)
         return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create group '%s'",

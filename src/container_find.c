@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects by their paths, in a scope; see container.h.  Readers need no HDF5 for it (groups.h); in
- * a write scope the same knowledge saves HDF5 the walk from the root.
+ * Objects by their paths, in a scope; see container.h.  No HDF5 is needed for it (groups.h); where
+ * a write scope uses it, the same knowledge saves HDF5 the walk from the root.
  */
 #include "container_impl.h"
 #include "h5util.h"
@@ -15,9 +15,9 @@ hs_container_find(hs_container *c, const char *path, uint64_t *address, h5store_
     int rc;
 
     assert(c->scope != SCOPE_NONE);
-    if (c->scope == SCOPE_READ) {
+    if (!c->scope_hdf5) {
         rc = hs_groups_find(c->groups, &c->pager, path, address, err);
-        if (rc != H5STORE_E_DAMAGED)
+        if (rc != H5STORE_E_DAMAGED || c->scope == SCOPE_WRITE)
             return rc;
     }
     rc = container_scope_file(c, &file, err);
@@ -61,9 +61,11 @@ hs_container_link_list(hs_container *c, hid_t *list, h5store_err *err)
 int
 hs_container_group_list(hs_container *c, hid_t *list, h5store_err *err)
 {
+    int rc = H5STORE_OK;
+
     assert(c->scope == SCOPE_WRITE && c->scope_hdf5);
     if (c->group_list < 0)
-        c->group_list = H5Pcreate(H5P_GROUP_CREATE);
+        rc = hs_h5_group_list(&c->group_list, err);
     *list = c->group_list;
-    return *list < 0 ? hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a group") : H5STORE_OK;
+    return rc;
 }

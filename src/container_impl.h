@@ -2,6 +2,7 @@
 /*
  * What the files of the container module share: container.c (scopes and commits),
  * container_catch_up.c (what others did), container_find.c (objects by their paths),
+ * container_headers.c (commits without HDF5),
  * container_open.c (opening and recovery), container_create.c, container_pin.c,
  * container_rebuild.c (a new tree of metadata), container_usage.c (times of use), checkpoint.c
  * (applying), janitor.c (the thread that does it when all is quiet).  Nobody else includes this.
@@ -80,9 +81,11 @@ struct hs_container {
     atomic_bool poisoned;
     atomic_bool log_is_named; /* the log's name is on the disk for sure */
     container_scope scope;
-    bool scope_hdf5;  /* the scope is inside HDF5 */
-    bool gives_space; /* the scope may use what the log keeps for removals */
-    bool groups_go;   /* it may remove groups */
+    bool scope_hdf5;           /* the scope is inside HDF5 */
+    bool scope_headers;        /* it changed object headers without HDF5 */
+    atomic_uint headers_pause; /* commits for which that is not tried */
+    bool gives_space;          /* the scope may use what the log keeps for removals */
+    bool groups_go;            /* it may remove groups */
     char notices[2][H5STORE_MESSAGE_SIZE];
     _Atomic(const char *) notice; /* NULL, or one of these */
     atomic_bool no_holes;         /* the file system has none, and the notice says so */

@@ -324,3 +324,43 @@ hs_dtype_to_hdf5(const char *descr, hid_t *type, h5store_err *err)
     *type = dtype_take(&made);
     return H5STORE_OK;
 }
+
+/* Inside HDF5. */
+static int
+dtype_encode(const char *descr, uint8_t **message, size_t *size, h5store_err *err)
+{
+    /* What H5Tencode puts before the message: its kind, and the version of that. */
+    static const uint8_t head[2] = {3, 0};
+    HS_CLEANUP(hs_h5_close_type) hid_t type = H5I_INVALID_HID;
+    HS_CLEANUP(hs_freep) uint8_t *encoded = NULL;
+    size_t length = 0;
+    int rc = hs_dtype_to_hdf5(descr, &type, err);
+
+    if (rc < 0)
+        return rc;
+    if (H5Tencode(type, NULL, &length) < 0)
+        return dtype_fail(err);
+    encoded = malloc(length + 1);
+    if (encoded == NULL)
+        return hs_fail_nomem(err, length, "a type");
+    if (H5Tencode(type, encoded, &length) < 0)
+        return dtype_fail(err);
+    if (length < sizeof head + 8 || memcmp(encoded, head, sizeof head) != 0)
+        return hs_fail(err, H5STORE_E_UNSUPPORTED, 0,
+                       "HDF5 encodes the type of '%s' in an unknown way", descr);
+    *size = length - sizeof head;
+    memmove(encoded, encoded + sizeof head, *size);
+    *message = hs_take(&encoded);
+    return H5STORE_OK;
+}
+
+int
+hs_dtype_encode(const char *descr, uint8_t **message, size_t *size, h5store_err *err)
+{
+    int rc;
+
+    hs_h5_enter();
+    rc = dtype_encode(descr, message, size, err);
+    hs_h5_leave();
+    return rc;
+}

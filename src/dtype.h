@@ -27,4 +27,10 @@ int hs_dtype_itemsize(const char *descr, size_t *itemsize, h5store_err *err);
  */
 int hs_dtype_to_hdf5(const char *descr, hid_t *type, h5store_err *err);
 
+/*
+ * The same as the body of the message by which an object header states it; free() it.  Goes into
+ * HDF5 itself.  UNSUPPORTED also when HDF5 encodes it in a way that is not known here.
+ */
+int hs_dtype_encode(const char *descr, uint8_t **message, size_t *size, h5store_err *err);
+
 #endif

@@ -13,7 +13,7 @@
 #include "dense.h"
 #include "superblock.h"
 
-#define GROUPS_MOST ((size_t)4 * 1024 * 1024) /* bytes kept */
+#define GROUPS_MOST ((size_t)8 * 1024 * 1024) /* bytes kept */
 #define GROUPS_BUCKETS 4096u
 #define GROUPS_STAMPS 4096u
 
@@ -294,4 +294,15 @@ hs_groups_find(hs_groups *groups, hs_pager *pager, const char *path, uint64_t *a
     if (rc == H5STORE_OK)
         *address = at;
     return rc;
+}
+
+int
+hs_groups_open(hs_groups *groups, hs_pager *pager, const char *path, const hs_ohdr **header,
+               h5store_err *err)
+{
+    struct groups_look look = {groups, pager};
+    uint64_t address;
+    int rc = hs_groups_find(groups, pager, path, &address, err);
+
+    return rc < 0 ? rc : groups_header(&look, address, header, err);
 }

@@ -8,13 +8,13 @@
  * kept until a commit changes a page of theirs.  So a reader among writers reads again only what
  * they have changed.
  *
- * Owned by container.c, used with its mutex held, in read scopes: in a write scope HDF5 may
- * hold changes that the pages do not have yet.
+ * Owned by container.c, used with its mutex held, in scopes without HDF5, which may hold changes
+ * that the pages do not have yet.
  */
 #ifndef HS_GROUPS_H
 #define HS_GROUPS_H
 
-#include "pager.h"
+#include "ohdr.h"
 
 typedef struct hs_groups hs_groups;
 
@@ -36,6 +36,10 @@ void hs_groups_forget(hs_groups *groups);
  * NOMEM.
  */
 int hs_groups_find(hs_groups *groups, hs_pager *pager, const char *path, uint64_t *address,
+                   h5store_err *err);
+
+/* The object header there, a group's or not; kept until the next call. */
+int hs_groups_open(hs_groups *groups, hs_pager *pager, const char *path, const hs_ohdr **header,
                    h5store_err *err);
 
 #endif

@@ -15,6 +15,7 @@
  * The door and the driver's id (vfd.c) are the library's only mutable globals.
  */
 #include "h5util.h"
+#include "ohdr_make.h"
 #include "os.h"
 #include "vfd_compat.h"
 #include <assert.h>
@@ -285,6 +286,15 @@ hs_h5_link_list(hid_t *list, h5store_err *err)
     if (*list < 0 || H5Pset_create_intermediate_group(*list, 1) < 0 ||
         H5Pset_char_encoding(*list, H5T_CSET_UTF8) < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a link");
+    return H5STORE_OK;
+}
+
+int
+hs_h5_group_list(hid_t *list, h5store_err *err)
+{
+    *list = H5Pcreate(H5P_GROUP_CREATE);
+    if (*list < 0 || H5Pset_link_phase_change(*list, HS_LINKS_MOST, HS_LINKS_LEAST) < 0)
+        return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a group");
     return H5STORE_OK;
 }
 

@@ -59,6 +59,9 @@ int hs_h5_read_u64(hid_t object, const char *name, uint64_t *values, size_t room
 /* A link creation list for UTF-8 names that makes the groups on the way. */
 int hs_h5_link_list(hid_t *list, h5store_err *err);
 
+/* A group creation list for groups that keep HS_LINKS_MOST links in their headers. */
+int hs_h5_group_list(hid_t *list, h5store_err *err);
+
 /* The address of the object header that a hard link leads to.  NOT_FOUND when there is no such
  * link, or a group on the way is missing. */
 uint64_t hs_h5_link_address(const hs_link_info *info);

@@ -14,10 +14,9 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define ITEM_ATTRIBUTE_MOST 32000u
 #define ITEM_HEADER_MORE 160u /* bytes of the two attributes beside their values, at most */
+#define ITEM_KEY_EXPECTED 32u /* bytes of a key: joblib's are MD5 sums */
 #define ITEM_OUTPUT_MOST ((size_t)256 * 1024 * 1024)
-#define ITEM_INDEX_TEXT 24
 
 int
 hs_item_find(hs_container *c, const char *collection, const char *key, uint64_t *address,
@@ -289,7 +288,7 @@ item_write_member(hs_container *c, hid_t item, const char *name, hid_t type, hid
     HS_CLEANUP(hs_h5_close_attribute) hid_t attribute = H5I_INVALID_HID;
     uint64_t sum;
 
-    if (size <= ITEM_ATTRIBUTE_MOST) {
+    if (size <= HS_ITEM_ATTRIBUTE_MOST) {
         attribute = H5Acreate2(item, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
         if (attribute < 0 || (size > 0 && H5Awrite(attribute, type, bytes) < 0))
             return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5,
@@ -341,7 +340,7 @@ item_link(hs_container *c, hid_t file, hid_t item, const h5store_id *id, size_t 
 {
     hs_counters *counters = &hs_container_space(c)->counters;
     HS_CLEANUP(hs_h5_close_group) hid_t fan = H5I_INVALID_HID;
-    char name[ITEM_INDEX_TEXT], path[HS_BLOB_PATH_SIZE];
+    char name[HS_ITEM_LINK_NAME_SIZE], path[HS_BLOB_PATH_SIZE];
     uint64_t address, nbytes;
     hs_blob_brief brief;
 
@@ -374,10 +373,10 @@ static int
 item_expect_size(hid_t list, const h5store_item_spec *spec, h5store_err *err)
 {
     size_t metadata = spec->metadata != NULL ? strlen(spec->metadata) : 2;
-    size_t room = ITEM_HEADER_MORE + 16 * hs_min(spec->link_count, 8);
+    size_t room = ITEM_HEADER_MORE + 16 * hs_min(spec->link_count, HS_LINKS_MOST);
 
-    room += metadata <= ITEM_ATTRIBUTE_MOST ? metadata : 0;
-    room += spec->output_size <= ITEM_ATTRIBUTE_MOST ? spec->output_size : 0;
+    room += metadata <= HS_ITEM_ATTRIBUTE_MOST ? metadata : 0;
+    room += spec->output_size <= HS_ITEM_ATTRIBUTE_MOST ? spec->output_size : 0;
     if (H5Pset_est_link_info(list, 1, (unsigned)hs_min(room, 65000)) < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe an item");
     return H5STORE_OK;
@@ -458,7 +457,7 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
-    hid_t links;
+    hid_t links, creation;
     int rc = hs_item_path(collection, NULL, &path, err);
 
     if (rc < 0)
@@ -466,9 +465,13 @@ hs_item_set_source(hs_container *c, hid_t file, const char *collection, const ch
     rc = hs_item_open(file, collection, NULL, &group, err);
     if (rc == H5STORE_E_NOT_FOUND) {
         rc = hs_container_link_list(c, &links, err);
+        if (rc == H5STORE_OK)
+            rc = hs_container_group_list(c, &creation, err);
         if (rc < 0)
             return rc;
-        group = H5Gcreate2(file, path, links, H5P_DEFAULT, H5P_DEFAULT);
+        if (H5Pset_est_link_info(creation, HS_LINKS_EXPECTED, ITEM_KEY_EXPECTED) < 0)
+            return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a collection");
+        group = H5Gcreate2(file, path, links, creation, H5P_DEFAULT);
         if (group < 0)
             rc = hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create collection '%s'",
                                         path);

@@ -20,6 +20,11 @@
  * lies deeper is not ours, or a circle that another program made. */
 #define HS_ITEM_DEPTH (H5STORE_MAX_COLLECTION / 2 + 1)
 
+/* Members of an item that are longer are datasets, shorter ones attributes. */
+#define HS_ITEM_ATTRIBUTE_MOST 32000u
+
+#define HS_ITEM_LINK_NAME_SIZE 24 /* room for the name of a link to a blob */
+
 /* ---- names ------------------------------------------------------------ */
 
 /* Check a collection path and (unless NULL) a key.  INVALID. */

@@ -18,18 +18,9 @@
 #include <assert.h>
 
 #define OHDR_WINDOW 4096u
-#define OHDR_MOST_BLOCKS 256u
+#define OHDR_MOST_BLOCKS 1200u /* HDF5 makes one for each link: HS_LINKS_MOST and some */
+#define OHDR_LINKS_MOST 8u     /* what HDF5 takes when a group says nothing */
 #define OHDR_MOST_BYTES ((uint64_t)4 * 1024 * 1024)
-#define OHDR_CHECKSUM 4u
-
-enum { /* flags of a header */
-       OHDR_LENGTH_WIDTH = 0x03,
-       OHDR_ORDER_TRACKED = 0x04,
-       OHDR_HAS_LIMITS = 0x10,
-       OHDR_HAS_TIMES = 0x20,
-       OHDR_RESERVED = 0xC0
-};
-
 #define OHDR_SHARED 0x02u /* flag of a message */
 
 /* ---- checksum --------------------------------------------------------- */
@@ -307,6 +298,7 @@ hs_ohdr_read(hs_pager *pager, uint64_t address, hs_ohdr *header, h5store_err *er
     struct ohdr_job job; /* large, and mostly set as it is needed */
     hs_ohdr found = {.address = address,
                      .references = 1,
+                     .links_most = OHDR_LINKS_MOST,
                      .heap = UINT64_MAX,
                      .name_index = UINT64_MAX,
                      .data_address = UINT64_MAX,

@@ -131,6 +131,22 @@ ohdr_link_info(struct ohdr_span *span, hs_ohdr *header)
 }
 
 static bool
+ohdr_group_info(struct ohdr_span *span, hs_ohdr *header)
+{
+    const uint8_t *head;
+    uint64_t most;
+
+    if (!ohdr_take(span, 2, &head) || head[0] != 0)
+        return false;
+    if ((head[1] & 0x01) == 0)
+        return true;
+    if (!ohdr_number(span, 2, &most))
+        return false;
+    header->links_most = (unsigned)most;
+    return true;
+}
+
+static bool
 ohdr_attribute_info(struct ohdr_span *span, hs_ohdr *header)
 {
     const uint8_t *head;
@@ -272,6 +288,8 @@ ohdr_interpret(struct ohdr_message *message, hs_ohdr *header, int *chunk_rank,
         return ohdr_dataspace(body, header->dims, &header->rank, &count);
     case OHDR_LINK_INFO:
         return ohdr_link_info(body, header);
+    case OHDR_GROUP_INFO:
+        return ohdr_group_info(body, header);
     case OHDR_DATATYPE:
         return ohdr_datatype(body, &header->type_class, &header->type_size);
     case OHDR_LINK:

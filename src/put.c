@@ -22,6 +22,7 @@
  * put fails if that is another.
  */
 #include "put.h"
+#include "dtype.h"
 #include "extent.h"
 #include "parallel.h"
 #include "reader.h"
@@ -34,6 +35,7 @@ hs_put_release(hs_put *put)
 {
     if (put != NULL) {
         free((char *)(uintptr_t)put->array.dtype);
+        free(put->type);
         hs_packed_release(&put->packed);
     }
     free(put);
@@ -81,7 +83,9 @@ hs_put_parts(const hs_put *put)
                            .layout = packed ? &put->packed.layout : &put->layout,
                            .packed = packed ? &put->packed : NULL,
                            .extent = put->extent,
-                           .sum = put->sum};
+                           .sum = put->sum,
+                           .type = put->type,
+                           .type_size = put->type_size};
 }
 
 void
@@ -474,6 +478,9 @@ hs_put_store(hs_container *c, hs_put *put, const h5store_array *array, int level
 
     if (rc == H5STORE_OK)
         rc = put_bytes(c, put, array, level, err);
+    if (rc == H5STORE_OK && put->state == HS_PUT_WRITTEN && !hs_is_packed(&put->packed) &&
+        put->layout.kind == HS_LAYOUT_CHUNKED && hs_container_may_spare_hdf5(c))
+        (void)hs_dtype_encode(put->array.dtype, &put->type, &put->type_size, NULL);
     ours = put->state == HS_PUT_WRITTEN ||
            (put->state == HS_PUT_MENDED && hs_is_packed(&put->packed));
     if (rc < 0 && ours)

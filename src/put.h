@@ -23,6 +23,8 @@ typedef struct hs_put {
     hs_extent extent; /* pinned unless its length is 0 */
     hs_packed packed; /* how they lie there if they are packed; layout is not of that */
     uint64_t sum;
+    uint8_t *type; /* of one that was written: dtype.h's message; owned; NULL: not known */
+    size_t type_size;
     hs_put_state state;
     uint64_t probe;      /* of what is moderately large; else 0 */
     h5store_id likely;   /* the name of an array that this process put and that looked the same */

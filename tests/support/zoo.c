@@ -65,14 +65,40 @@ zoo_set(h5store_batch *batch, const char *key, const h5store_id *ids, size_t cou
 }
 
 void
+zoo_make_with_heaps(void)
+{
+    static const char *const paths[] = {"/blobs", "/items", "/kept"};
+    hid_t fapl = H5Pcreate(H5P_FILE_ACCESS), file;
+
+    box_make();
+    ck_assert_int_ge(H5Pset_libver_bounds(fapl, H5F_LIBVER_V110, H5F_LIBVER_V110), 0);
+    file = H5Fopen(box_path(), H5F_ACC_RDWR, fapl);
+    ck_assert_int_ge(file, 0);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        hid_t group;
+
+        ck_assert_int_ge(H5Ldelete(file, paths[i], H5P_DEFAULT), 0);
+        group = H5Gcreate2(file, paths[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        ck_assert_int_ge(group, 0);
+        BOX_OK(hs_h5_write_text(group, "path", paths[i], &box_err));
+        H5Gclose(group);
+    }
+    ck_assert_int_ge(H5Fclose(file), 0);
+    H5Pclose(fapl);
+}
+
+void
 zoo_make(void)
 {
-    h5store *store = box_open(H5STORE_CREATE);
-    h5store_batch *batch = box_begin(store);
+    h5store *store;
+    h5store_batch *batch;
     h5store_id ids[40];
     char key[32];
     int n = 0;
 
+    zoo_make_with_heaps();
+    store = box_open(0);
+    batch = box_begin(store);
     ids[n++] = zoo_put(batch, (h5store_array){.dtype = "'<f8'", .nbytes = 8}, 1); /* a scalar */
     ids[n++] = zoo_put(batch, (h5store_array){.dtype = "'|u1'", .rank = 1}, 2);   /* empty */
     ids[n++] = zoo_put(
@@ -108,8 +134,8 @@ zoo_make(void)
     zoo_set(batch, "aa-links", ids, 40, 10, 10); /* more than the header of a group holds */
     zoo_set(batch, "aa-large", ids, 1, 60000, 45000);
     zoo_set(batch, "aa-limit", ids, 9, 32000, 32000);
-    for (int i = 0; i < 60; i++) { /* a group whose links are dense */
-        snprintf(key, sizeof key, "bb%d", i);
+    for (int i = 0; i < 80; i++) { /* two groups whose links are dense */
+        snprintf(key, sizeof key, "%s%d", i < 60 ? "bb" : "cc", i);
         zoo_set(batch, key, ids + i % 30, (size_t)i % 10, (size_t)i * 20, (size_t)i * 10 + 2);
     }
     BOX_OK(h5store_batch_set_source(batch, "module/function", "def function(): pass", &box_err));
