@@ -581,6 +581,7 @@ batch_give_space(hs_container *c)
     uint64_t until = hs_os_now() + HS_EXTENT_PATIENCE;
     bool pays;
 
+    hs_extent_give_up_ahead(c);
     if (hs_container_checkpoint(c, false, NULL) < 0 ||
         hs_extent_reclaim_until(c, until, NULL) < 0 || hs_container_read_begin(c, NULL, NULL) < 0)
         return;

@@ -294,8 +294,10 @@ compact_round(struct compact *job, size_t *next, h5store_err *err)
 static int
 compact_settle(hs_container *c, h5store_err *err)
 {
-    int rc = hs_container_checkpoint(c, true, err);
+    int rc;
 
+    hs_extent_give_up_ahead(c);
+    rc = hs_container_checkpoint(c, true, err);
     if (rc == H5STORE_OK)
         rc = hs_extent_reclaim(c, err);
     if (rc == H5STORE_OK)

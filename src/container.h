@@ -10,6 +10,7 @@
 #ifndef HS_CONTAINER_H
 #define HS_CONTAINER_H
 
+#include "ahead.h"
 #include "ohdr_edit.h"
 #include "ohdr_make.h"
 #include "probe.h"
@@ -143,6 +144,10 @@ void hs_container_unpin(hs_container *container, hs_extent extent);
 /* Pin only the first @p length bytes from now on; nobody else knows of this pin. */
 void hs_container_shorten_pin(hs_container *container, hs_extent extent, uint64_t length);
 
+/* Two pins, of its first @p length bytes and of the rest, in place of a pin nobody else knows of.
+ * False: there is no memory for that. */
+bool hs_container_split_pin(hs_container *container, hs_extent extent, uint64_t length);
+
 /* Exclusive ones are taken and released inside a write scope, or released without one. */
 int hs_container_pin_exclusive(hs_container *container, hs_extent extent, bool *granted,
                                h5store_err *err);
@@ -235,6 +240,7 @@ const char *hs_container_path(const hs_container *container);
 int hs_container_fd(const hs_container *container);
 int hs_container_threads(const hs_container *container);
 hs_probes *hs_container_probes(hs_container *container);
+hs_ahead *hs_container_ahead(hs_container *container);
 uint64_t hs_container_deadline(const hs_container *container); /* of a wait that begins now */
 bool hs_container_is_read_only(const hs_container *container);
 bool hs_container_is_power_safe(const hs_container *container);

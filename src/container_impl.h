@@ -58,6 +58,7 @@ struct hs_container {
     int threads;
     hs_stamp stamp;
     hs_probes probes; /* locks itself */
+    hs_ahead ahead;   /* the same */
 
     /* Guarded by the mutex, and across processes by the roles of LOCKING.md. */
     pthread_mutex_t mutex;

@@ -431,6 +431,7 @@ container_new(const char *path, const h5store_options *options, h5store_err *err
     c->timeout = (uint64_t)(options->timeout * 1e9);
     c->threads = options->threads > 0 ? options->threads : hs_parallel_usual();
     pthread_mutex_init(&c->mutex, NULL);
+    pthread_mutex_init(&c->ahead.mutex, NULL);
     c->fd = c->log_fd = c->wal.fd = c->pager.fd = -1;
     c->wal.path = c->log_path;
     c->pager.path = c->path;
@@ -461,6 +462,7 @@ container_free(hs_container *c)
     hs_space_release(&c->space);
     container_janitor_destroy(c);
     container_notes_destroy(c);
+    pthread_mutex_destroy(&c->ahead.mutex);
     pthread_mutex_destroy(&c->mutex);
     free(c->path);
     free(c->log_path);
@@ -536,6 +538,7 @@ hs_container_close(hs_container *c, h5store_err *err)
         return H5STORE_OK;
     }
     container_janitor_stop(c);
+    hs_extent_give_up_ahead(c);
     (void)hs_container_write_notes(c, NULL);
     if (!c->poisoned)
         rc = hs_container_checkpoint(c, true, err);

@@ -43,6 +43,17 @@ hs_container_shorten_pin(hs_container *c, hs_extent extent, uint64_t length)
     pthread_mutex_unlock(&c->mutex);
 }
 
+bool
+hs_container_split_pin(hs_container *c, hs_extent extent, uint64_t length)
+{
+    int rc;
+
+    pthread_mutex_lock(&c->mutex);
+    rc = hs_pin_split(c->locks, extent.address, length, NULL);
+    pthread_mutex_unlock(&c->mutex);
+    return rc == H5STORE_OK;
+}
+
 int
 hs_container_pin_exclusive(hs_container *c, hs_extent extent, bool *granted, h5store_err *err)
 {
@@ -89,6 +100,12 @@ hs_probes *
 hs_container_probes(hs_container *c)
 {
     return &c->probes;
+}
+
+hs_ahead *
+hs_container_ahead(hs_container *c)
+{
+    return &c->ahead;
 }
 
 int

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Extents from reservation to punching; see extent.h.  Their bytes are in extent_bytes.c.
+ * Extents from reservation to punching; see extent.h.  Their bytes are in extent_bytes.c, and what
+ * is reserved for several at once in extent_ahead.c.
  *
  * A reservation is a loose slot of the space table, committed by itself, and a pin.  If
  * the process dies the pin goes, and the slot is like one whose blob was removed: whoever
@@ -19,11 +20,19 @@
 #define EXTENT_RECLAIM_BATCH 1024u
 #define EXTENT_PUNCH_STEP ((uint64_t)16 * 1024 * 1024)
 
-/* Take the extents as loose slots that we pin; *pinned: how many of them. */
+/*
+ * Take the extents as loose slots that we pin; *pinned: how many of them.  @p least: as
+ * hs_extent_reserve_some has it; 0: take what is asked for.
+ */
 static int
-extent_take(hs_container *c, hs_extent *extents, size_t count, size_t *pinned, h5store_err *err)
+extent_take(hs_container *c, hs_extent *extents, size_t count, uint64_t least, size_t *pinned,
+            h5store_err *err)
 {
+    const hs_space *space = hs_container_space(c);
     int rc = H5STORE_OK;
+
+    if (least > 0 && hs_space_has_free(space, least) && !hs_space_has_free(space, extents->length))
+        extents->length = least;
 
     for (*pinned = 0; *pinned < count; ++*pinned) {
         hs_extent *extent = &extents[*pinned];
@@ -40,15 +49,15 @@ extent_take(hs_container *c, hs_extent *extents, size_t count, size_t *pinned, h
     return rc;
 }
 
-int
-hs_extent_reserve_all(hs_container *c, hs_extent *extents, size_t count, h5store_err *err)
+static int
+extent_reserve(hs_container *c, hs_extent *extents, size_t count, uint64_t least, h5store_err *err)
 {
     size_t pinned;
     int rc = hs_container_write_begin(c, NULL, err);
 
     if (rc < 0)
         return rc;
-    rc = extent_take(c, extents, count, &pinned, err);
+    rc = extent_take(c, extents, count, least, &pinned, err);
     if (rc < 0)
         hs_container_abort(c);
     else
@@ -67,10 +76,27 @@ hs_extent_reserve_all(hs_container *c, hs_extent *extents, size_t count, h5store
 }
 
 int
+hs_extent_reserve_all(hs_container *c, hs_extent *extents, size_t count, h5store_err *err)
+{
+    return extent_reserve(c, extents, count, 0, err);
+}
+
+int
+hs_extent_reserve_some(hs_container *c, uint64_t least, hs_extent *extent, h5store_err *err)
+{
+    hs_extent taken = *extent;
+    int rc = extent_reserve(c, &taken, 1, least, err);
+
+    if (rc == H5STORE_OK)
+        *extent = taken;
+    return rc;
+}
+
+int
 hs_extent_reserve(hs_container *c, uint64_t length, hs_extent *extent, h5store_err *err)
 {
     hs_extent taken = {.length = length};
-    int rc = hs_extent_reserve_all(c, &taken, 1, err);
+    int rc = hs_extent_reserve_some(c, 0, &taken, err);
 
     if (rc == H5STORE_OK)
         *extent = taken;

@@ -17,6 +17,20 @@
 int hs_extent_reserve(hs_container *container, uint64_t length, hs_extent *extent,
                       h5store_err *err);
 
+/*
+ * The same of at most 4 MiB, perhaps from what was reserved ahead with one before; else for more
+ * at once than is asked for.  What is left of it is given up when the container is closed, when
+ * nothing was committed for a second, and by who needs the space.
+ */
+int hs_extent_reserve_ahead(hs_container *container, uint64_t length, hs_extent *extent,
+                            h5store_err *err);
+void hs_extent_give_up_ahead(hs_container *container);
+
+/* As hs_extent_reserve for the length that @p extent comes with, or, where the file has free space
+ * for @p least bytes but not for those, for @p least. */
+int hs_extent_reserve_some(hs_container *container, uint64_t least, hs_extent *extent,
+                           h5store_err *err);
+
 /* The same for several lengths in one commit; all or none.  @p extents comes with the lengths
  * and gets the addresses. */
 int hs_extent_reserve_all(hs_container *container, hs_extent *extents, size_t count,

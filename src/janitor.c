@@ -72,6 +72,8 @@ janitor_run(void *context)
             int rc;
 
             pthread_mutex_unlock(&c->mutex);
+            if (quiet)
+                hs_extent_give_up_ahead(c);
             rc = hs_container_checkpoint(c, bytes, NULL);
             if (rc == H5STORE_OK)
                 (void)hs_extent_reclaim(c, NULL); /* of results that were replaced */

@@ -342,6 +342,15 @@ pin_check_range(const hs_locks *locks, uint64_t address, uint64_t length, h5stor
                    (unsigned long long)length, (unsigned long long)address, locks->path);
 }
 
+/* Enter a pin whose range is locked at @p at, where there is room. */
+static void
+pin_enter(hs_locks *locks, size_t at, struct lock_pin pin)
+{
+    memmove(locks->pins + at + 1, locks->pins + at, (locks->pin_count - at) * sizeof pin);
+    locks->pins[at] = pin;
+    locks->pin_count++;
+}
+
 /* Lock a range that meets no pin of ours, and enter it at @p at. */
 static int
 pin_add(hs_locks *locks, size_t at, struct lock_pin pin, bool *granted, h5store_err *err)
@@ -355,9 +364,7 @@ pin_add(hs_locks *locks, size_t at, struct lock_pin pin, bool *granted, h5store_
                     LOCK_PINS + pin.address, pin.length, granted, err);
     if (rc < 0 || !*granted)
         return rc;
-    memmove(locks->pins + at + 1, locks->pins + at, (locks->pin_count - at) * sizeof pin);
-    locks->pins[at] = pin;
-    locks->pin_count++;
+    pin_enter(locks, at, pin);
     return H5STORE_OK;
 }
 
@@ -421,6 +428,25 @@ hs_pin_release(hs_locks *locks, uint64_t address)
     assert(locks->pins[at].count > 0);
     if (--locks->pins[at].count == 0)
         pin_remove(locks, at);
+}
+
+int
+hs_pin_split(hs_locks *locks, uint64_t address, uint64_t length, h5store_err *err)
+{
+    size_t at = pin_find(locks, address);
+    struct lock_pin rest;
+    int rc = hs_grow(&locks->pins, locks->pin_count, &locks->pin_room, sizeof *locks->pins,
+                     "the table of pins", err);
+
+    if (rc < 0)
+        return rc;
+    rest = locks->pins[at];
+    assert(rest.address == address && rest.count == 1 && length > 0 && length < rest.length);
+    locks->pins[at].length = length;
+    rest.address += length;
+    rest.length -= length;
+    pin_enter(locks, at + 1, rest);
+    return rc;
 }
 
 void

@@ -65,6 +65,9 @@ hs_lock_mode hs_lock_held(const hs_locks *locks, hs_role role);
 int hs_pin_take(hs_locks *locks, uint64_t address, uint64_t length, h5store_err *err);
 void hs_pin_release(hs_locks *locks, uint64_t address);
 
+/* Make two pins of one that was taken once: its first @p length bytes, and the rest.  NOMEM. */
+int hs_pin_split(hs_locks *locks, uint64_t address, uint64_t length, h5store_err *err);
+
 /* Let go of all but the first @p length bytes of a pin that was taken once. */
 void hs_pin_shorten(hs_locks *locks, uint64_t address, uint64_t length);
 

@@ -70,7 +70,7 @@ put_describe(hs_put *put, const h5store_array *array, h5store_err *err)
 static int
 put_reserve(hs_container *c, hs_put *put, h5store_err *err)
 {
-    return hs_extent_reserve(c, put->layout.extent, &put->extent, err);
+    return hs_extent_reserve_ahead(c, put->layout.extent, &put->extent, err);
 }
 
 hs_blob_parts

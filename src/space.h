@@ -107,7 +107,11 @@ int hs_space_save(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_e
 int hs_space_take(hs_space *space, uint64_t length, hs_extent *extent, bool *reused,
                   h5store_err *err);
 
-/* The same from the lowest free extent that begins below an address.  False: none is free. */
+/* Is there a free extent of so many bytes? */
+bool hs_space_has_free(const hs_space *space, uint64_t length);
+
+/* The same as hs_space_take from the lowest free extent that begins below an address.  False: none
+ * is free. */
 bool hs_space_take_below(hs_space *space, uint64_t length, uint64_t below, hs_extent *extent);
 
 /* used -> loose; sequence 0 for a fresh reservation.  Neighbours that the same record removed

@@ -247,6 +247,12 @@ space_find_free(const hs_space *space, uint64_t length)
     return best;
 }
 
+bool
+hs_space_has_free(const hs_space *space, uint64_t length)
+{
+    return space_find_free(space, length) != SPACE_NONE;
+}
+
 int
 hs_space_take(hs_space *space, uint64_t length, hs_extent *extent, bool *reused, h5store_err *err)
 {
