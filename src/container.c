@@ -242,7 +242,7 @@ hs_container_verdict(const hs_container *c, int rc, h5store_err *err)
 }
 
 int
-container_scope_file(hs_container *c, hid_t *file, h5store_err *err)
+hs_container_use_hdf5(hs_container *c, hid_t *file, h5store_err *err)
 {
     int rc = H5STORE_OK;
 
@@ -282,7 +282,7 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
     c->pager.in_transaction = scope == SCOPE_WRITE;
     if (file == NULL)
         return H5STORE_OK;
-    rc = container_scope_file(c, file, err);
+    rc = hs_container_use_hdf5(c, file, err);
     if (rc == H5STORE_OK)
         return rc;
     c->scope = SCOPE_NONE;

@@ -78,6 +78,9 @@ int hs_container_link_list(hs_container *container, hid_t *list, h5store_err *er
 int hs_container_group_list(hs_container *container, hid_t *list, h5store_err *err);
 void hs_container_read_end(hs_container *container);
 
+/* A scope that was begun without HDF5 uses it, from now to its end.  As hs_container_read_begin. */
+int hs_container_use_hdf5(hs_container *container, hid_t *file, h5store_err *err);
+
 /*
  * Inside a read scope: has nothing been removed since it began?  A reader that has pinned
  * an extent must ask, and look again if not: a removal that was committed before the pin

@@ -20,7 +20,7 @@ hs_container_find(hs_container *c, const char *path, uint64_t *address, h5store_
         if (rc != H5STORE_E_DAMAGED || c->scope == SCOPE_WRITE)
             return rc;
     }
-    rc = container_scope_file(c, &file, err);
+    rc = hs_container_use_hdf5(c, &file, err);
     return rc < 0 ? rc : hs_h5_find(file, path, address, err);
 }
 

@@ -61,7 +61,7 @@ hs_container_resort_to_hdf5(hs_container *c, hid_t *file, h5store_err *err)
     headers_assert(c);
     c->headers_pause = c->headers_pause == 0 ? HEADERS_PAUSE : c->headers_pause - 1;
     rc = headers_drop(c, err);
-    return rc < 0 ? rc : container_scope_file(c, file, err);
+    return rc < 0 ? rc : hs_container_use_hdf5(c, file, err);
 }
 
 int

@@ -276,6 +276,27 @@ hs_item_read_source(hid_t file, const char *collection, char **text, h5store_err
     return hs_h5_read_text(group, "source", ITEM_OUTPUT_MOST, text, err);
 }
 
+int
+hs_item_find_source(hs_container *c, const char *collection, char **text, h5store_err *err)
+{
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    const hs_ohdr_attribute *source = NULL;
+    uint64_t address;
+    hid_t file;
+    int rc = hs_item_find(c, collection, NULL, &address, err);
+
+    if (rc < 0)
+        return rc;
+    if (hs_ohdr_read(hs_container_pager(c), address, &header, NULL) == H5STORE_OK)
+        source = hs_ohdr_find(&header, "source");
+    if (source == NULL) { /* HDF5 knows whether there is none, or only not here */
+        rc = hs_container_use_hdf5(c, &file, err);
+        return rc < 0 ? rc : hs_item_read_source(file, collection, text, err);
+    }
+    *text = strndup((const char *)source->value, source->size);
+    return *text != NULL ? H5STORE_OK : hs_fail_nomem(err, source->size, "a source text");
+}
+
 /* ---- making ----------------------------------------------------------- */
 
 /* As an attribute if that can hold it, else as a dataset. */

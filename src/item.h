@@ -79,8 +79,12 @@ void hs_item_release(hs_item *item); /* an all-zero one is nothing */
 /* Copy a member, with a zero behind it; free() it. */
 int hs_item_copy_member(const hs_item_member *member, uint8_t **copy, h5store_err *err);
 
-/* The source text of a collection, given its group's address.  NOT_FOUND when it has none. */
+/* The source text of a collection; free() it.  NOT_FOUND when it has none. */
 int hs_item_read_source(hid_t file, const char *collection, char **text, h5store_err *err);
+/* The same in a read scope that need not have begun with HDF5, which is used only for a text that
+ * does not lie in a header. */
+int hs_item_find_source(hs_container *container, const char *collection, char **text,
+                        h5store_err *err);
 
 /* The members of a group, in order of name. */
 typedef struct hs_names {

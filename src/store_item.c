@@ -354,13 +354,12 @@ static int
 item_read_text(h5store *store, const char *collection, const char *key, char **text,
                h5store_err *err)
 {
-    hid_t file;
-    int rc = hs_container_read_begin(store->container, key != NULL ? NULL : &file, err);
+    int rc = hs_container_read_begin(store->container, NULL, err);
 
     if (rc < 0)
         return rc;
     rc = key != NULL ? item_read_metadata(store->container, collection, key, text, err)
-                     : hs_item_read_source(file, collection, text, err);
+                     : hs_item_find_source(store->container, collection, text, err);
     rc = hs_container_verdict(store->container, rc, err);
     hs_container_read_end(store->container);
     return rc;
