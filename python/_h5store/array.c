@@ -149,7 +149,7 @@ memory_choose(uint64_t nbytes)
 {
     if (nbytes >= MEMORY_LEAST)
         return &memory_large;
-    return nbytes >= SLAB_LEAST && nbytes <= SLAB_MOST ? &memory_slabs : NULL;
+    return slab_is_due((size_t)nbytes) ? &memory_slabs : NULL;
 }
 
 /* PyArray_NewFromDescr, with memory of @p allocator, or NumPy's own if that is NULL. */

@@ -7,6 +7,8 @@ import gc
 import os
 import random
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ SLAB = 8 * MIB
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[decache.Store]:
     with decache.Store(tmp_path / "arrays.h5") as store:
+        store.get(store.put(filled(99, 2 * MIB)))  # no slab for the first MiB of a process
         yield store
 
 
@@ -54,6 +57,22 @@ def test_which_arrays(store: decache.Store, nbytes: int, slabs: bool) -> None:
     assert (allocator(array) == "decache_slabs") == slabs
     assert array.flags.owndata and array.flags.writeable
     assert not slabs or array.ctypes.data % 4096 == 0
+
+
+def test_first_small_results_of_a_process_need_none(store: decache.Store) -> None:
+    name = store.put(filled(1, 64 * KIB))
+    script = f"""
+import decache, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_slabs import allocator
+with decache.Store({store.path!r}) as store:
+    arrays = [store.get({name!r}) for _ in range(40)]
+print([allocator(array) == "decache_slabs" for array in arrays].index(True))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert int(done.stdout) == 16
 
 
 def test_neighbours_do_not_overlap(store: decache.Store) -> None:
