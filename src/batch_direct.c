@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commit of a batch that only stores new items, which is what a cache does all day, without
- * HDF5; see direct.h.
+ * The commit of a batch that only stores new items or sources, which is what a cache does all day,
+ * without HDF5; see direct.h.
  *
  * First each blob that an item of the batch links to gets all these links counted, once: a new one
  * is made with them, and one that is there gets them added.  Then the items are made, with the
@@ -30,7 +30,7 @@ static bool
 direct_is_plain(const hs_batch *batch)
 {
     for (size_t i = 0; i < batch->op_count; i++)
-        if (batch->ops[i].kind != SET_ITEM)
+        if (batch->ops[i].kind != SET_ITEM && batch->ops[i].kind != SET_SOURCE)
             return false;
     return true;
 }
@@ -170,8 +170,13 @@ batch_commit_directly(const hs_batch *batch, hs_wal_blob *log, size_t *logged, h
 
     for (size_t i = 0; rc == H5STORE_OK && i < job.target_count; i++)
         rc = direct_target(&job, &job.targets[i], err);
-    for (size_t i = 0; rc == H5STORE_OK && i < batch->op_count; i++)
-        rc = direct_item(&job, &batch->ops[i], err);
+    for (size_t i = 0; rc == H5STORE_OK && i < batch->op_count; i++) {
+        const batch_op *op = &batch->ops[i];
+
+        rc = op->kind == SET_ITEM
+                 ? direct_item(&job, op, err)
+                 : hs_direct_source(batch->container, op->collection, op->text, err);
+    }
     *logged = job.logged;
     free(job.targets);
     free(job.puts);

@@ -145,3 +145,27 @@ hs_direct_item(hs_container *c, const h5store_item_spec *spec, const uint64_t *b
     counters->linked_bytes += linked_bytes;
     return rc;
 }
+
+/* ---- collections ------------------------------------------------------ */
+
+int
+hs_direct_source(hs_container *c, const char *collection, const char *text, h5store_err *err)
+{
+    HS_CLEANUP(hs_draft_release) hs_draft draft = {0};
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    uint64_t address;
+    int rc;
+
+    if (text == NULL || *text == '\0')
+        return H5STORE_DONE;
+    rc = hs_item_path(collection, NULL, &path, err);
+    if (rc < 0)
+        return rc;
+    hs_draft_group(&draft);
+    hs_draft_attributes(&draft);
+    hs_draft_text(&draft, "path", path);
+    hs_draft_text(&draft, "source", text);
+    hs_draft_room(&draft, HS_LINKS_EXPECTED * hs_draft_link_size(sizeof "#3f" - 1));
+    rc = hs_container_make_header(c, &draft, &address, err);
+    return rc == H5STORE_OK ? direct_link(c, path, address, err) : rc;
+}
