@@ -10,7 +10,9 @@
 
 #define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION /* PyDataMem_SetHandler */
+#include <malloc.h>
 #include <numpy/arrayobject.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -75,11 +77,15 @@ array_describe(PyObject *object, const char *dtype, h5store_array *array,
  * bytes behind a page, where some CPUs copy from files at a third of the speed
  * (src/extent.c), and has small pages, slow to get, up to the first large one.
  *
- * Middling ones share such memory (slab.c).  What lies between is left to NumPy: what malloc
- * has kept of memory freed before is quicker than any that is new.  Larger blocks it never
- * keeps.
+ * Middling ones of which many are alive share such memory (slab.c).  While few are, they are
+ * malloc's: what it has kept of memory freed before is quicker than any that is new.  A large page
+ * is all cleared for the first 64 KiB of it, and a virtual machine may have to get it from its host
+ * first: 5 ms were seen, in each of eight workers.  (Memory that begins with a page, by
+ * posix_memalign, malloc does not keep.)  What lies between is left to NumPy for the same reason.
+ * Larger blocks malloc never keeps.
  */
 #define MEMORY_LARGE_PAGE ((size_t)2 * 1024 * 1024)
+#define MEMORY_FEW ((size_t)16 * 1024 * 1024)   /* bytes of middling arrays that are alive */
 #define MEMORY_LEAST ((size_t)32 * 1024 * 1024) /* DEFAULT_MMAP_THRESHOLD_MAX of glibc */
 
 static void *
@@ -136,8 +142,50 @@ memory_slab_free(void *Py_UNUSED(context), void *block, size_t Py_UNUSED(size))
     slab_free(block);
 }
 
+static _Atomic size_t memory_alive; /* bytes of what memory_count_malloc has given */
+
+static void *
+memory_count_malloc(void *Py_UNUSED(context), size_t size)
+{
+    void *block = malloc(size);
+
+    memory_alive += malloc_usable_size(block);
+    return block;
+}
+
+static void
+memory_count_free(void *Py_UNUSED(context), void *block, size_t Py_UNUSED(size))
+{
+    memory_alive -= malloc_usable_size(block);
+    free(block);
+}
+
+static void *
+memory_count_calloc(void *Py_UNUSED(context), size_t count, size_t size)
+{
+    void *block = calloc(count, size);
+
+    memory_alive += malloc_usable_size(block);
+    return block;
+}
+
+static void *
+memory_count_realloc(void *Py_UNUSED(context), void *block, size_t size)
+{
+    size_t before = malloc_usable_size(block);
+    void *moved = realloc(block, size);
+
+    if (moved != NULL)
+        memory_alive += malloc_usable_size(moved) - before;
+    return moved;
+}
+
 static PyDataMem_Handler memory_large = {
     "decache_large_pages", 1, {NULL, memory_malloc, memory_calloc, memory_realloc, memory_free}};
+static PyDataMem_Handler memory_counted = {
+    "decache_counted",
+    1,
+    {NULL, memory_count_malloc, memory_count_calloc, memory_count_realloc, memory_count_free}};
 static PyDataMem_Handler memory_slabs = {
     "decache_slabs",
     1,
@@ -149,7 +197,9 @@ memory_choose(uint64_t nbytes)
 {
     if (nbytes >= MEMORY_LEAST)
         return &memory_large;
-    return slab_is_due((size_t)nbytes) ? &memory_slabs : NULL;
+    if (nbytes < SLAB_LEAST || nbytes > SLAB_MOST)
+        return NULL;
+    return memory_alive + nbytes > MEMORY_FEW ? &memory_slabs : &memory_counted;
 }
 
 /* PyArray_NewFromDescr, with memory of @p allocator, or NumPy's own if that is NULL. */

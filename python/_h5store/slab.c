@@ -17,10 +17,6 @@
  *     the system.  So somebody who keeps one array of each result keeps at most four times
  *     what he sees, and one slab.
  *
- * The first megabyte of a process is left to malloc: for one small result a large page is too
- * much, of which all is cleared, and which a virtual machine may have to get from its host first
- * (5 ms were seen).
- *
  * A slab is found from a block by its address: its first block lies at a multiple of
  * SLAB_SIZE, and its head on the page before.  A block that is larger than a slab (a realloc
  * may want one) is alone in one that is as long as it has to be.
@@ -28,7 +24,6 @@
 #include "slab.h"
 #include <assert.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -36,8 +31,7 @@
 
 #define SLAB_SIZE ((size_t)8 * 1024 * 1024)
 #define SLAB_PAGE ((size_t)4096)
-#define SLAB_SOON ((size_t)1024 * 1024) /* bytes of arrays that come before the first slab */
-#define SLAB_PARTS 128u                 /* SLAB_SIZE / SLAB_LEAST */
+#define SLAB_PARTS 128u /* SLAB_SIZE / SLAB_LEAST */
 
 typedef struct slab {
     size_t length; /* bytes behind the head */
@@ -81,16 +75,6 @@ slab_start(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, slab_start_once);
-}
-
-int
-slab_is_due(size_t size)
-{
-    static _Atomic size_t asked; /* stops counting soon after SLAB_SOON */
-
-    if (size < SLAB_LEAST || size > SLAB_MOST)
-        return 0;
-    return asked >= SLAB_SOON || (asked += size) > SLAB_SOON;
 }
 
 static uint8_t *

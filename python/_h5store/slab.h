@@ -17,9 +17,6 @@
 /* To be called before all others; more than once does no harm. */
 void slab_start(void);
 
-/* Is a slab the place for an array of so many bytes that is read now?  Asked once for each. */
-int slab_is_due(size_t size);
-
 /* NULL without memory. */
 void *slab_malloc(size_t size);
 void *slab_calloc(size_t count, size_t size);

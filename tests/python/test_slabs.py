@@ -7,8 +7,6 @@ import gc
 import os
 import random
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +23,13 @@ SLAB = 8 * MIB
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[decache.Store]:
     with decache.Store(tmp_path / "arrays.h5") as store:
-        store.get(store.put(filled(99, 2 * MIB)))  # no slab for the first MiB of a process
+        name = store.put(filled(99, 64 * KIB))
+        alive = [store.get(name)]
+        while allocator(alive[-1]) != "decache_slabs":  # as for the first 16 MiB that are alive
+            alive.append(store.get(name))
+        alive.pop()
         yield store
+        del alive
 
 
 def filled(number: int, nbytes: int = MIB) -> np.ndarray:
@@ -59,20 +62,23 @@ def test_which_arrays(store: decache.Store, nbytes: int, slabs: bool) -> None:
     assert not slabs or array.ctypes.data % 4096 == 0
 
 
-def test_first_small_results_of_a_process_need_none(store: decache.Store) -> None:
-    name = store.put(filled(1, 64 * KIB))
-    script = f"""
-import decache, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_slabs import allocator
-with decache.Store({store.path!r}) as store:
-    arrays = [store.get({name!r}) for _ in range(40)]
-print([allocator(array) == "decache_slabs" for array in arrays].index(True))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert int(done.stdout) == 16
+def test_few_arrays_need_none(tmp_path: Path) -> None:
+    """Slabs are for those who keep more than 16 MiB."""
+
+    def work() -> list[bool]:
+        with decache.Store(tmp_path / "arrays.h5") as store:
+            name = store.put(filled(1))
+            dropped = [allocator(store.get(name)) for _ in range(40)]
+            kept = [store.get(name) for _ in range(40)]
+            names = [*dropped, *map(allocator, kept)]
+            del kept
+            names.append(allocator(store.get(name)))
+            return [one == "decache_slabs" for one in names]
+
+    slabs = Child(work).result()
+    assert slabs[:40] == [False] * 40
+    assert slabs[40:80] == [False] * 15 + [True] * 25
+    assert not slabs[80]
 
 
 def test_neighbours_do_not_overlap(store: decache.Store) -> None:
