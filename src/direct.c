@@ -27,7 +27,7 @@ direct_make_group(hs_container *c, const char *name, size_t length, uint64_t tar
 {
     HS_CLEANUP(hs_draft_release) hs_draft draft = {0};
 
-    hs_draft_group(&draft);
+    hs_draft_group(&draft, HS_LINKS_MOST);
     hs_draft_link(&draft, name, length, target);
     hs_draft_room(&draft, (HS_LINKS_EXPECTED - 1) * hs_draft_link_size(length));
     return hs_container_make_header(c, &draft, address, err);
@@ -108,7 +108,7 @@ direct_describe_item(hs_draft *draft, const h5store_item_spec *spec, const uint6
     const char *metadata = spec->metadata != NULL ? spec->metadata : "";
     char name[HS_ITEM_LINK_NAME_SIZE];
 
-    hs_draft_group(draft);
+    hs_draft_group(draft, HS_ITEM_LINKS_MOST);
     hs_draft_attributes(draft);
     hs_draft_text(draft, "metadata", *metadata != '\0' ? metadata : "{}");
     hs_draft_octets(draft, "output", spec->output, spec->output_size);
@@ -126,7 +126,7 @@ hs_direct_item(hs_container *c, const h5store_item_spec *spec, const uint64_t *b
     uint64_t address;
     int rc;
 
-    if (spec->output_size > HS_ITEM_ATTRIBUTE_MOST || spec->link_count > HS_LINKS_MOST ||
+    if (spec->output_size > HS_ITEM_ATTRIBUTE_MOST || spec->link_count > HS_ITEM_LINKS_MOST ||
         (spec->metadata != NULL && strlen(spec->metadata) > HS_ITEM_ATTRIBUTE_MOST))
         return H5STORE_DONE;
     rc = hs_item_path(spec->collection, spec->key, &path, err);
@@ -161,7 +161,7 @@ hs_direct_source(hs_container *c, const char *collection, const char *text, h5st
     rc = hs_item_path(collection, NULL, &path, err);
     if (rc < 0)
         return rc;
-    hs_draft_group(&draft);
+    hs_draft_group(&draft, HS_LINKS_MOST);
     hs_draft_attributes(&draft);
     hs_draft_text(&draft, "path", path);
     hs_draft_text(&draft, "source", text);
