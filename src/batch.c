@@ -611,7 +611,7 @@ batch_commit(const hs_batch *batch, hs_wal_blob *log, bool removes, bool *droppe
         return rc;
     if (removes && batch->put_count == 0)
         hs_container_gives_space(c);
-    rc = hs_container_may_spare_hdf5(c) ? batch_commit_directly(batch, log, &logged, err)
+    rc = hs_container_may_spare_hdf5(c) ? batch_commit_directly(batch, log, &logged, dropped, err)
                                         : H5STORE_DONE;
     if (rc == H5STORE_DONE)
         rc = commit_with_hdf5(batch, log, &logged, dropped, err);

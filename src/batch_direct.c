@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commit of a batch that only stores new items or sources, which is what a cache does all day,
- * without HDF5; see direct.h.
+ * The commit of a batch without HDF5, see direct.h: what a cache does all day, and little else.
  *
- * First each blob that an item of the batch links to gets all these links counted, once: a new one
- * is made with them, and one that is there gets them added.  Then the items are made, with the
- * addresses of their blobs.
+ * First each blob that the batch is to link to gets all these links counted, once: a new one is
+ * made with them, and one that is there gets them added.  Then come the changes, in their order,
+ * with the addresses of these blobs, and then what lost its last link goes.
  */
 #include "batch_impl.h"
 #include "direct.h"
 
-/* A blob that items of the batch link to. */
+/* A blob that the batch links to. */
 struct direct_target {
     h5store_id id;
     uint32_t links;
@@ -22,6 +21,7 @@ struct direct_job {
     struct direct_target *targets; /* by id */
     size_t target_count;
     const hs_put **puts; /* by id */
+    hs_id_list orphans;
     hs_wal_blob *log;
     size_t logged;
 };
@@ -29,10 +29,28 @@ struct direct_job {
 static bool
 direct_is_plain(const hs_batch *batch)
 {
-    for (size_t i = 0; i < batch->op_count; i++)
-        if (batch->ops[i].kind != SET_ITEM && batch->ops[i].kind != SET_SOURCE)
+    size_t kept = 0;
+
+    for (size_t i = 0; i < batch->put_count; i++)
+        if (batch->puts[i]->state == HS_PUT_MENDED)
             return false;
-    return true;
+    for (size_t i = 0; i < batch->op_count; i++)
+        switch (batch->ops[i].kind) {
+        case SET_ITEM:
+        case SET_SOURCE:
+            break;
+        case KEEP:
+        case DISCARD:
+            kept++;
+            break;
+        case REMOVE:
+            if (batch->ops[i].key == NULL)
+                return false;
+            break;
+        default:
+            return false;
+        }
+    return kept == 0 || batch->op_count == 1; /* the usual; no order need be thought of then */
 }
 
 static int
@@ -68,16 +86,28 @@ direct_put_of(const struct direct_job *job, const h5store_id *id)
     return NULL;
 }
 
+/* The only target is a blob that is to be kept by itself.  *kept: it is, and that is that. */
+static int
+direct_kept_target(struct direct_job *job, const char *id, bool *kept, h5store_err *err)
+{
+    int rc = h5store_id_parse(id, &job->targets[0].id, err);
+
+    job->targets[0].links = 1;
+    return rc < 0 ? rc : hs_direct_is_kept(job->batch->container, id, kept, err);
+}
+
 /* List the targets, each once. */
 static int
 direct_list(struct direct_job *job, h5store_err *err)
 {
     const hs_batch *batch = job->batch;
     size_t links = 0, count = 0;
+    bool kept = false;
+    int rc;
 
     for (size_t i = 0; i < batch->op_count; i++)
         links += batch->ops[i].link_count;
-    job->targets = calloc(links + 1, sizeof *job->targets);
+    job->targets = calloc(links + 1, sizeof *job->targets); /* one more, to be kept */
     job->puts = malloc((batch->put_count + 1) * sizeof *job->puts);
     if (job->targets == NULL || job->puts == NULL)
         return hs_fail_nomem(err, links * sizeof *job->targets, "a batch");
@@ -86,6 +116,12 @@ direct_list(struct direct_job *job, h5store_err *err)
     for (size_t i = 0; i < batch->op_count; i++)
         for (size_t j = 0; j < batch->ops[i].link_count; j++)
             job->targets[count++] = (struct direct_target){batch->ops[i].links[j], 1, 0, 0};
+    if (batch->op_count == 1 && batch->ops[0].kind == KEEP) {
+        rc = direct_kept_target(job, batch->ops[0].key, &kept, err);
+        if (rc != H5STORE_OK || kept)
+            return rc;
+        links++;
+    }
     qsort(job->targets, links, sizeof *job->targets, direct_compare_targets);
     for (size_t i = 0; i < links; i++) {
         struct direct_target *last = job->targets + job->target_count;
@@ -105,8 +141,7 @@ direct_list(struct direct_job *job, h5store_err *err)
 
 /* Count the links to a blob that is there. */
 static int
-direct_refer(struct direct_job *job, struct direct_target *target, const hs_put *put,
-             h5store_err *err)
+direct_refer(struct direct_job *job, struct direct_target *target, h5store_err *err)
 {
     hs_container *c = job->batch->container;
     hs_blob blob;
@@ -116,9 +151,9 @@ direct_refer(struct direct_job *job, struct direct_target *target, const hs_put 
         target->nbytes = blob.info.array.nbytes;
         hs_blob_release(&blob);
     }
-    if (rc == H5STORE_E_DAMAGED || (put != NULL && put->state == HS_PUT_MENDED))
+    if (rc == H5STORE_E_DAMAGED)
         return H5STORE_DONE;
-    return rc < 0 ? rc : hs_container_add_references(c, target->address, target->links, err);
+    return rc < 0 ? rc : hs_container_change_references(c, target->address, target->links, err);
 }
 
 /* See to it that a blob is there and counts its links. */
@@ -132,7 +167,7 @@ direct_target(struct direct_job *job, struct direct_target *target, h5store_err 
     int rc = is_new ? H5STORE_E_NOT_FOUND : hs_blob_look(c, &target->id, &target->address, err);
 
     if (rc == H5STORE_OK)
-        return direct_refer(job, target, put, err);
+        return direct_refer(job, target, err);
     if (rc != H5STORE_E_NOT_FOUND || put == NULL)
         return rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED ? H5STORE_DONE : rc;
     parts = hs_put_parts(put);
@@ -162,22 +197,49 @@ direct_item(const struct direct_job *job, const batch_op *op, h5store_err *err)
     return hs_direct_item(job->batch->container, &spec, addresses, bytes, err);
 }
 
+static int
+direct_op(struct direct_job *job, const batch_op *op, h5store_err *err)
+{
+    hs_container *c = job->batch->container;
+    h5store_id id;
+    int rc;
+
+    switch (op->kind) {
+    case SET_ITEM:
+        rc = hs_direct_remove_item(c, op->collection, op->key, &job->orphans, err);
+        return rc == H5STORE_OK ? direct_item(job, op, err) : rc;
+    case SET_SOURCE:
+        return hs_direct_source(c, op->collection, op->text, err);
+    case REMOVE:
+        return hs_direct_remove_item(c, op->collection, op->key, &job->orphans, err);
+    case KEEP:
+        return job->target_count == 0 ? H5STORE_OK /* it is kept */
+                                      : hs_direct_keep(c, op->key, job->targets[0].address, err);
+    case DISCARD:
+        rc = h5store_id_parse(op->key, &id, err);
+        if (rc == H5STORE_OK)
+            rc = hs_direct_discard(c, &id, err);
+        return rc == H5STORE_OK ? hs_id_list_add(&job->orphans, &id, err) : rc;
+    default:
+        return H5STORE_DONE;
+    }
+}
+
 int
-batch_commit_directly(const hs_batch *batch, hs_wal_blob *log, size_t *logged, h5store_err *err)
+batch_commit_directly(const hs_batch *batch, hs_wal_blob *log, size_t *logged, bool *dropped,
+                      h5store_err *err)
 {
     struct direct_job job = {.batch = batch, .log = log};
     int rc = direct_is_plain(batch) ? direct_list(&job, err) : H5STORE_DONE;
 
     for (size_t i = 0; rc == H5STORE_OK && i < job.target_count; i++)
         rc = direct_target(&job, &job.targets[i], err);
-    for (size_t i = 0; rc == H5STORE_OK && i < batch->op_count; i++) {
-        const batch_op *op = &batch->ops[i];
-
-        rc = op->kind == SET_ITEM
-                 ? direct_item(&job, op, err)
-                 : hs_direct_source(batch->container, op->collection, op->text, err);
-    }
+    for (size_t i = 0; rc == H5STORE_OK && i < batch->op_count; i++)
+        rc = direct_op(&job, &batch->ops[i], err);
+    if (rc == H5STORE_OK)
+        rc = hs_direct_drop_unused(batch->container, &job.orphans, dropped, err);
     *logged = job.logged;
+    hs_id_list_release(&job.orphans);
     free(job.targets);
     free(job.puts);
     return rc;

@@ -48,10 +48,10 @@ batch_spec(const batch_op *op)
 
 /*
  * In a write scope without HDF5: do all that the batch says, and note in @p log the blobs whose
- * bytes were written for it.  DONE: that cannot be done without HDF5; the scope is to be started
- * over.
+ * bytes were written for it.  *dropped: a blob went.  DONE: that cannot be done without HDF5; the
+ * scope is to resort to that.
  */
-int batch_commit_directly(const hs_batch *batch, hs_wal_blob *log, size_t *logged,
+int batch_commit_directly(const hs_batch *batch, hs_wal_blob *log, size_t *logged, bool *dropped,
                           h5store_err *err);
 
 #endif

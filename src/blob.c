@@ -13,6 +13,9 @@
 #include <assert.h>
 #include <stdio.h>
 
+/* HDF5 takes the third power of the links in a header to remove one; see ohdr_make.h. */
+#define BLOB_LINKS_FOR_HDF5 48u
+
 void
 hs_blob_release(hs_blob *blob)
 {
@@ -421,32 +424,21 @@ hs_blob_create(hs_container *c, hid_t file, const hs_blob_parts *parts, h5store_
 
 /* ---- removing --------------------------------------------------------- */
 
-/* In the group of the blobs with the same two digits: take one away, if it is unused. */
-static int
-blob_drop(hs_container *c, hid_t fan, const h5store_id *id, bool *dropped, h5store_err *err)
+int
+hs_blob_give_up(hs_container *c, const hs_ohdr *header, h5store_err *err)
 {
-    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
     hs_space *space = hs_container_space(c);
     hs_ohdr_block index[2] = {{0, 0}, {0, 0}}; /* of a packed one */
-    char name[H5STORE_ID_TEXT_SIZE];
-    uint64_t address, size = 0;
+    uint64_t size = 0;
     hs_blob blob = {0};
     int rc;
 
-    h5store_id_format(id, name);
-    if (hs_h5_find(fan, name, &address, NULL) < 0)
-        return H5STORE_OK;
-    rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
-    if (rc < 0 && rc != H5STORE_E_DAMAGED)
-        return rc;
-    if (rc == H5STORE_OK && header.references > 1)
-        return rc;
     /* Damaged, it must go all the same; its space is lost to a repack. */
-    if (rc == H5STORE_OK &&
-        hs_blob_parse(hs_container_pager(c), &header, space->eoa, &blob, NULL) == H5STORE_OK &&
+    if (header->block_count > 0 &&
+        hs_blob_parse(hs_container_pager(c), header, space->eoa, &blob, NULL) == H5STORE_OK &&
         blob.extent.length > 0) {
         if (hs_is_packed(&blob.packed) &&
-            hs_packed_blocks(hs_container_pager(c), &header, index, NULL) < 0)
+            hs_packed_blocks(hs_container_pager(c), header, index, NULL) < 0)
             index[0].length = index[1].length = 0;
         rc = hs_space_loosen(space, blob.extent, hs_container_sequence(c), err);
         if (rc < 0) {
@@ -455,17 +447,69 @@ blob_drop(hs_container *c, hid_t fan, const h5store_id *id, bool *dropped, h5sto
         }
     }
     hs_blob_release(&blob);
-    (void)blob_size(&header, &size, NULL);
+    (void)blob_size(header, &size, NULL);
     space->counters.blobs -= hs_min(space->counters.blobs, 1);
     space->counters.blob_bytes -= hs_min(space->counters.blob_bytes, size);
-    if (H5Ldelete(fan, name, H5P_DEFAULT) < 0)
-        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove blob '%s'", name);
-    hs_ohdr_give_back(space, &header);
+    hs_ohdr_give_back(space, header);
     for (int i = 0; i < 2; i++)
         if (index[i].length > 0)
             hs_space_give_block(space, index[i].address, index[i].length);
-    *dropped = true;
     return H5STORE_OK;
+}
+
+/* The group of the blobs with the same two digits. */
+struct blob_fan {
+    hid_t group;
+    uint64_t address; /* to be changed past HDF5; else 0 */
+};
+
+/* Take a blob away, if it is unused. */
+static int
+blob_drop(hs_container *c, const struct blob_fan *fan, const h5store_id *id, bool *dropped,
+          h5store_err *err)
+{
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    char name[H5STORE_ID_TEXT_SIZE];
+    uint64_t address;
+    int rc;
+
+    h5store_id_format(id, name);
+    if (hs_h5_find(fan->group, name, &address, NULL) < 0)
+        return H5STORE_OK;
+    rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
+    if (rc < 0 && rc != H5STORE_E_DAMAGED)
+        return rc;
+    if (rc == H5STORE_OK && header.references > 1)
+        return rc;
+    rc = hs_blob_give_up(c, &header, err);
+    if (rc < 0)
+        return rc;
+    *dropped = true;
+    if (fan->address != 0)
+        return hs_container_unlink_settled(c, fan->address, name, strlen(name), err);
+    if (H5Ldelete(fan->group, name, H5P_DEFAULT) < 0)
+        return hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot remove blob '%s'", name);
+    return H5STORE_OK;
+}
+
+/* Open the group that a blob is in, and decide how it is changed. */
+static void
+blob_open_fan(hs_container *c, hid_t file, const h5store_id *id, struct blob_fan *fan)
+{
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    char path[HS_BLOB_PATH_SIZE];
+    uint64_t address;
+
+    hs_blob_path(id, path);
+    path[sizeof "/blobs/3f" - 1] = '\0';
+    fan->address = 0;
+    fan->group = H5Gopen2(file, path, H5P_DEFAULT);
+    if (fan->group < 0)
+        (void)H5Eclear2(H5E_DEFAULT);
+    else if (hs_h5_find(file, path, &address, NULL) == H5STORE_OK &&
+             hs_ohdr_read(hs_container_pager(c), address, &header, NULL) == H5STORE_OK &&
+             header.link_count > BLOB_LINKS_FOR_HDF5)
+        fan->address = address;
 }
 
 static int
@@ -478,7 +522,7 @@ int
 hs_blob_drop_unused(hs_container *c, hid_t file, h5store_id *ids, size_t count, bool *dropped,
                     h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_group) hid_t fan = H5I_INVALID_HID;
+    struct blob_fan fan = {H5I_INVALID_HID, 0};
     int rc = H5STORE_OK;
 
     *dropped = false;
@@ -490,19 +534,14 @@ hs_blob_drop_unused(hs_container *c, hid_t file, h5store_id *ids, size_t count, 
     for (size_t i = 0; rc == H5STORE_OK && i < count; i++) {
         if (i > 0 && h5store_id_equal(&ids[i], &ids[i - 1]))
             continue;
-        if (fan < 0 || ids[i].bytes[0] != ids[i - 1].bytes[0]) {
-            char path[HS_BLOB_PATH_SIZE];
-
-            hs_h5_close_group(&fan);
-            hs_blob_path(&ids[i], path);
-            path[sizeof "/blobs/3f" - 1] = '\0';
-            fan = H5Gopen2(file, path, H5P_DEFAULT);
-            if (fan < 0)
-                (void)H5Eclear2(H5E_DEFAULT);
+        if (fan.group < 0 || ids[i].bytes[0] != ids[i - 1].bytes[0]) {
+            hs_h5_close_group(&fan.group);
+            blob_open_fan(c, file, &ids[i], &fan);
         }
-        if (fan >= 0)
-            rc = blob_drop(c, fan, &ids[i], dropped, err);
+        if (fan.group >= 0)
+            rc = blob_drop(c, &fan, &ids[i], dropped, err);
     }
+    hs_h5_close_group(&fan.group);
     return rc;
 }
 

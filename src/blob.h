@@ -75,9 +75,13 @@ int hs_blob_create(hs_container *container, hid_t file, const hs_blob_parts *par
  */
 int hs_blob_made(hs_container *container, const hs_blob_parts *parts, h5store_err *err);
 
+/* A blob whose header was read, or could not be read and is all zeros, goes: give its space back.
+ */
+int hs_blob_give_up(hs_container *container, const hs_ohdr *header, h5store_err *err);
+
 /*
  * Take those of some blobs away to which /blobs has the only link; their extents become loose.
- * Sorts the ids.  *dropped: at least one went.
+ * Sorts the ids.  *dropped: at least one went.  The last thing in a scope that uses HDF5.
  */
 int hs_blob_drop_unused(hs_container *container, hid_t file, h5store_id *ids, size_t count,
                         bool *dropped, h5store_err *err);

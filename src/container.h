@@ -204,13 +204,20 @@ int hs_container_resort_to_hdf5(hs_container *container, hid_t *file, h5store_er
 int hs_container_group_header(hs_container *container, const char *path, const hs_ohdr **header,
                               h5store_err *err);
 
-/* As hs_draft_write, hs_ohdr_add_link and hs_ohdr_add_references, DONE included. */
+/* As hs_draft_write and the functions of ohdr_edit.h, DONE included. */
 int hs_container_make_header(hs_container *container, hs_draft *draft, uint64_t *address,
                              h5store_err *err);
 int hs_container_add_link(hs_container *container, const hs_ohdr *group, const char *name,
                           size_t length, uint64_t address, h5store_err *err);
-int hs_container_add_references(hs_container *container, uint64_t address, uint32_t more,
-                                h5store_err *err);
+int hs_container_remove_link(hs_container *container, const hs_ohdr *group, const char *name,
+                             size_t length, h5store_err *err);
+int hs_container_change_references(hs_container *container, uint64_t address, int64_t more,
+                                   h5store_err *err);
+
+/* At the end of a write scope with HDF5, which after hs_container_settle_pages is not to change
+ * that group again: hs_ohdr_remove_link. */
+int hs_container_unlink_settled(hs_container *container, uint64_t group, const char *name,
+                                size_t length, h5store_err *err);
 
 /*
  * What the cache is used for (usage.h).  Notes are taken at any time, by any thread, and written

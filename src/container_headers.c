@@ -4,13 +4,16 @@
  * that was begun without it.  See container.h.
  *
  * The pages say it all then, HDF5 has nothing to flush, and its handle, if there is one, is of no
- * use afterwards.  To open another takes as long as three of these commits, so that a scope that
- * turned out to need HDF5 is reason to go on with it for a while.
+ * use afterwards.  To open another takes some time more than two commits with HDF5 lose against two
+ * without it.  So two go on with HDF5 after one that needed it, and twice as many each time when it
+ * is needed again soon, as where most groups are large and have their links in heaps.
  */
 #include "container_impl.h"
 #include <assert.h>
 
-#define HEADERS_PAUSE 2u /* commits: each of them loses half of what another opening takes */
+#define HEADERS_PAUSE 2u       /* commits with HDF5 after one that needed it, at least, */
+#define HEADERS_PAUSE_MOST 64u /* and at most */
+#define HEADERS_SOON 8u        /* commits without it, after which that is forgotten */
 
 static void
 headers_assert(const hs_container *c)
@@ -59,7 +62,16 @@ hs_container_resort_to_hdf5(hs_container *c, hid_t *file, h5store_err *err)
     int rc;
 
     headers_assert(c);
-    c->headers_pause = c->headers_pause == 0 ? HEADERS_PAUSE : c->headers_pause - 1;
+    if (c->headers_pause > 0) {
+        c->headers_pause--;
+    } else {
+        c->headers_length = c->headers_spared < HEADERS_SOON
+                                ? (unsigned)hs_min(2 * c->headers_length, HEADERS_PAUSE_MOST)
+                                : 0;
+        c->headers_length = (unsigned)hs_max(c->headers_length, HEADERS_PAUSE);
+        c->headers_pause = c->headers_length;
+        c->headers_spared = 0;
+    }
     rc = headers_drop(c, err);
     return rc < 0 ? rc : hs_container_use_hdf5(c, file, err);
 }
@@ -93,7 +105,19 @@ hs_container_add_link(hs_container *c, const hs_ohdr *group, const char *name, s
 }
 
 int
-hs_container_add_references(hs_container *c, uint64_t address, uint32_t more, h5store_err *err)
+hs_container_remove_link(hs_container *c, const hs_ohdr *group, const char *name, size_t length,
+                         h5store_err *err)
+{
+    int rc;
+
+    headers_assert(c);
+    rc = hs_ohdr_remove_link(&c->pager, group, name, length, err);
+    headers_changed(c, group);
+    return rc;
+}
+
+int
+hs_container_change_references(hs_container *c, uint64_t address, int64_t more, h5store_err *err)
 {
     HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
     int rc;
@@ -102,7 +126,21 @@ hs_container_add_references(hs_container *c, uint64_t address, uint32_t more, h5
     rc = hs_ohdr_read(&c->pager, address, &header, err);
     if (rc < 0)
         return rc;
-    rc = hs_ohdr_add_references(&c->pager, &header, more, err);
+    rc = hs_ohdr_change_references(&c->pager, &header, more, err);
+    headers_changed(c, &header);
+    return rc;
+}
+
+int
+hs_container_unlink_settled(hs_container *c, uint64_t group, const char *name, size_t length,
+                            h5store_err *err)
+{
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    int rc = hs_ohdr_read(&c->pager, group, &header, err);
+
+    assert(c->scope == SCOPE_WRITE && c->scope_hdf5);
+    if (rc == H5STORE_OK)
+        rc = hs_ohdr_remove_link(&c->pager, &header, name, length, err);
     headers_changed(c, &header);
     return rc;
 }

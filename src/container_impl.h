@@ -84,7 +84,9 @@ struct hs_container {
     container_scope scope;
     bool scope_hdf5;           /* the scope is inside HDF5 */
     bool scope_headers;        /* it changed object headers without HDF5 */
-    atomic_uint headers_pause; /* commits for which that is not tried */
+    atomic_uint headers_pause; /* commits for which that is not tried, */
+    unsigned headers_length;   /* how many it was at first, */
+    unsigned headers_spared;   /* and commits that did without HDF5 since */
     bool gives_space;          /* the scope may use what the log keeps for removals */
     bool groups_go;            /* it may remove groups */
     char notices[2][H5STORE_MESSAGE_SIZE];

@@ -6,17 +6,27 @@
 #include "direct.h"
 #include <stdio.h>
 
+/* ---- groups ----------------------------------------------------------- */
+
+/* The link of that name in a header, or NULL. */
+static const hs_ohdr_link *
+direct_find(const hs_ohdr *group, const char *name, size_t length)
+{
+    for (size_t i = 0; i < group->link_count; i++)
+        if (group->links[i].name_length == length &&
+            memcmp(group->links[i].name, name, length) == 0)
+            return &group->links[i];
+    return NULL;
+}
+
 /* Add a link to a group that is there. */
 static int
 direct_add(hs_container *c, const hs_ohdr *group, const char *name, size_t length, uint64_t target,
            h5store_err *err)
 {
-    if (!group->is_group || group->links_dense || group->link_count >= group->links_most)
+    if (!group->is_group || group->links_dense || group->link_count >= group->links_most ||
+        direct_find(group, name, length) != NULL)
         return H5STORE_DONE;
-    for (size_t i = 0; i < group->link_count; i++)
-        if (group->links[i].name_length == length &&
-            memcmp(group->links[i].name, name, length) == 0)
-            return H5STORE_DONE;
     return hs_container_add_link(c, group, name, length, target, err);
 }
 
@@ -27,7 +37,7 @@ direct_make_group(hs_container *c, const char *name, size_t length, uint64_t tar
 {
     HS_CLEANUP(hs_draft_release) hs_draft draft = {0};
 
-    hs_draft_group(&draft, HS_LINKS_MOST);
+    hs_draft_group(&draft);
     hs_draft_link(&draft, name, length, target);
     hs_draft_room(&draft, (HS_LINKS_EXPECTED - 1) * hs_draft_link_size(length));
     return hs_container_make_header(c, &draft, address, err);
@@ -56,6 +66,53 @@ direct_link(hs_container *c, char *path, uint64_t target, h5store_err *err)
         if (rc != H5STORE_OK)
             return rc;
     }
+}
+
+/* Cut a path in two, and get the header of the group that it leads to without its last part.
+ * NOT_FOUND; DONE when its links are elsewhere. */
+static int
+direct_group(hs_container *c, char *path, const hs_ohdr **group, const char **name,
+             h5store_err *err)
+{
+    char *slash = strrchr(path, '/');
+    int rc;
+
+    *slash = '\0';
+    *name = slash + 1;
+    rc = hs_container_group_header(c, path, group, err);
+    if (rc == H5STORE_E_DAMAGED ||
+        (rc == H5STORE_OK && (!(*group)->is_group || (*group)->links_dense)))
+        return H5STORE_DONE;
+    return rc;
+}
+
+/* Where a path leads.  NOT_FOUND, DONE. */
+static int
+direct_address(hs_container *c, char *path, uint64_t *address, h5store_err *err)
+{
+    const hs_ohdr_link *link;
+    const hs_ohdr *group;
+    const char *name;
+    int rc = direct_group(c, path, &group, &name, err);
+
+    if (rc != H5STORE_OK)
+        return rc;
+    link = direct_find(group, name, strlen(name));
+    if (link == NULL)
+        return H5STORE_E_NOT_FOUND;
+    *address = link->address;
+    return H5STORE_OK;
+}
+
+/* Take away what a path leads to; @p path was cut by direct_address. */
+static int
+direct_unlink(hs_container *c, const char *path, h5store_err *err)
+{
+    const char *name = path + strlen(path) + 1;
+    const hs_ohdr *group;
+    int rc = hs_container_group_header(c, path, &group, err);
+
+    return rc < 0 ? rc : hs_container_remove_link(c, group, name, strlen(name), err);
 }
 
 /* ---- blobs ------------------------------------------------------------ */
@@ -100,6 +157,86 @@ hs_direct_blob(hs_container *c, const hs_blob_parts *parts, uint32_t references,
     return rc == H5STORE_OK ? hs_blob_made(c, parts, err) : rc;
 }
 
+static int
+direct_drop(hs_container *c, const h5store_id *id, bool *dropped, h5store_err *err)
+{
+    HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
+    char path[HS_BLOB_PATH_SIZE];
+    uint64_t address;
+    int rc;
+
+    hs_blob_path(id, path);
+    rc = direct_address(c, path, &address, err);
+    if (rc != H5STORE_OK)
+        return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
+    rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
+    if (rc < 0 || header.references > 1)
+        return rc == H5STORE_E_DAMAGED ? H5STORE_DONE : rc;
+    rc = hs_blob_give_up(c, &header, err);
+    if (rc == H5STORE_OK)
+        rc = direct_unlink(c, path, err);
+    *dropped = true;
+    return rc;
+}
+
+int
+hs_direct_drop_unused(hs_container *c, const hs_id_list *orphans, bool *dropped, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    *dropped = false;
+    for (size_t i = 0; rc == H5STORE_OK && i < orphans->count; i++)
+        rc = direct_drop(c, &orphans->ids[i], dropped, err);
+    return rc;
+}
+
+/* ---- arrays that are kept --------------------------------------------- */
+
+static void
+direct_kept_path(const char *id, char path[HS_BLOB_PATH_SIZE])
+{
+    snprintf(path, HS_BLOB_PATH_SIZE, "/kept/%s", id);
+}
+
+int
+hs_direct_is_kept(hs_container *c, const char *id, bool *kept, h5store_err *err)
+{
+    char path[HS_BLOB_PATH_SIZE];
+    uint64_t address;
+    int rc;
+
+    direct_kept_path(id, path);
+    rc = direct_address(c, path, &address, err);
+    *kept = rc == H5STORE_OK;
+    return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
+}
+
+int
+hs_direct_keep(hs_container *c, const char *id, uint64_t address, h5store_err *err)
+{
+    char path[HS_BLOB_PATH_SIZE];
+
+    direct_kept_path(id, path);
+    return direct_link(c, path, address, err);
+}
+
+int
+hs_direct_discard(hs_container *c, const h5store_id *id, h5store_err *err)
+{
+    char path[HS_BLOB_PATH_SIZE], text[H5STORE_ID_TEXT_SIZE];
+    uint64_t address;
+    int rc;
+
+    h5store_id_format(id, text);
+    direct_kept_path(text, path);
+    rc = direct_address(c, path, &address, err);
+    if (rc == H5STORE_OK)
+        rc = hs_container_change_references(c, address, -1, err);
+    if (rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED)
+        return H5STORE_DONE;
+    return rc == H5STORE_OK ? direct_unlink(c, path, err) : rc;
+}
+
 /* ---- items ------------------------------------------------------------ */
 
 static void
@@ -108,7 +245,7 @@ direct_describe_item(hs_draft *draft, const h5store_item_spec *spec, const uint6
     const char *metadata = spec->metadata != NULL ? spec->metadata : "";
     char name[HS_ITEM_LINK_NAME_SIZE];
 
-    hs_draft_group(draft, HS_ITEM_LINKS_MOST);
+    hs_draft_group(draft);
     hs_draft_attributes(draft);
     hs_draft_text(draft, "metadata", *metadata != '\0' ? metadata : "{}");
     hs_draft_octets(draft, "output", spec->output, spec->output_size);
@@ -126,7 +263,7 @@ hs_direct_item(hs_container *c, const h5store_item_spec *spec, const uint64_t *b
     uint64_t address;
     int rc;
 
-    if (spec->output_size > HS_ITEM_ATTRIBUTE_MOST || spec->link_count > HS_ITEM_LINKS_MOST ||
+    if (spec->output_size > HS_ITEM_ATTRIBUTE_MOST || spec->link_count > HS_LINKS_MOST ||
         (spec->metadata != NULL && strlen(spec->metadata) > HS_ITEM_ATTRIBUTE_MOST))
         return H5STORE_DONE;
     rc = hs_item_path(spec->collection, spec->key, &path, err);
@@ -146,6 +283,41 @@ hs_direct_item(hs_container *c, const h5store_item_spec *spec, const uint64_t *b
     return rc;
 }
 
+/* The blobs of an item have one link less. */
+static int
+direct_let_go(hs_container *c, const hs_item *item, h5store_err *err)
+{
+    int rc = H5STORE_OK;
+
+    for (size_t i = 0; rc == H5STORE_OK && i < item->link_count; i++)
+        rc = hs_container_change_references(c, item->links[i], -1, err);
+    return rc == H5STORE_E_DAMAGED ? H5STORE_DONE : rc;
+}
+
+int
+hs_direct_remove_item(hs_container *c, const char *collection, const char *key, hs_id_list *orphans,
+                      h5store_err *err)
+{
+    HS_CLEANUP(hs_item_release) hs_item item = {0};
+    HS_CLEANUP(hs_freep) char *path = NULL;
+    uint64_t address;
+    int rc = hs_item_path(collection, key, &path, err);
+
+    if (rc == H5STORE_OK)
+        rc = direct_address(c, path, &address, err);
+    if (rc != H5STORE_OK)
+        return rc == H5STORE_E_NOT_FOUND ? H5STORE_OK : rc;
+    rc = hs_item_read(c, address, false, &item, err);
+    if (rc < 0 || item.header.references > 1) /* another program gave it a second name */
+        return rc == H5STORE_E_DAMAGED || rc == H5STORE_OK ? H5STORE_DONE : rc;
+    rc = direct_let_go(c, &item, err);
+    if (rc == H5STORE_OK)
+        rc = hs_item_give_up(c, &item, orphans, err);
+    if (rc == H5STORE_OK)
+        rc = direct_unlink(c, path, err);
+    return rc == H5STORE_OK ? hs_container_usage_remove(c, collection, key, err) : rc;
+}
+
 /* ---- collections ------------------------------------------------------ */
 
 int
@@ -161,7 +333,7 @@ hs_direct_source(hs_container *c, const char *collection, const char *text, h5st
     rc = hs_item_path(collection, NULL, &path, err);
     if (rc < 0)
         return rc;
-    hs_draft_group(&draft, HS_LINKS_MOST);
+    hs_draft_group(&draft);
     hs_draft_attributes(&draft);
     hs_draft_text(&draft, "path", path);
     hs_draft_text(&draft, "source", text);

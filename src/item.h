@@ -138,6 +138,10 @@ bool hs_sizes_find(const hs_sizes *sizes, const h5store_id *id, uint64_t *nbytes
 int hs_item_create(hs_container *container, hid_t file, const h5store_item_spec *spec,
                    const hs_sizes *sizes, h5store_err *err);
 
+/* An item that was read is about to go: note what it links to, and give its space back. */
+int hs_item_give_up(hs_container *container, const hs_item *item, hs_id_list *orphans,
+                    h5store_err *err);
+
 /* Remove those of these items that are there; their blobs are added to @p orphans.  Sorts
  * @p names. */
 typedef struct hs_item_name {

@@ -25,29 +25,18 @@ item_give_member(hs_container *c, const hs_item_member *member, h5store_err *err
                                   hs_container_sequence(c), err);
 }
 
-/* Note what an item links to and give its space back, before it goes. */
-static int
-item_give_up(hs_container *c, uint64_t address, hs_id_list *orphans, h5store_err *err)
+int
+hs_item_give_up(hs_container *c, const hs_item *item, hs_id_list *orphans, h5store_err *err)
 {
-    HS_CLEANUP(hs_item_release) hs_item item = {0};
     hs_space *space = hs_container_space(c);
     hs_counters *counters = &space->counters;
-    int rc = hs_item_read(c, address, false, &item, err);
+    int rc;
 
-    if (rc == H5STORE_E_DAMAGED) { /* or changed in this very scope */
-        rc = hs_container_settle_pages(c, err);
-        if (rc == H5STORE_OK)
-            rc = hs_item_read(c, address, false, &item, err);
-    }
-    if (rc < 0 && rc != H5STORE_E_DAMAGED)
-        return rc;
     counters->items -= hs_min(counters->items, 1);
-    if (rc < 0)
-        return H5STORE_OK; /* damaged: it goes; verify finds what it leaves behind */
-    for (size_t i = 0; i < item.link_count; i++) {
+    for (size_t i = 0; i < item->link_count; i++) {
         hs_blob_brief brief;
 
-        rc = hs_blob_brief_of(c, item.links[i], &brief, err);
+        rc = hs_blob_brief_of(c, item->links[i], &brief, err);
         if (rc < 0 && rc != H5STORE_E_DAMAGED)
             return rc;
         counters->links -= hs_min(counters->links, 1);
@@ -58,11 +47,32 @@ item_give_up(hs_container *c, uint64_t address, hs_id_list *orphans, h5store_err
         if (rc < 0)
             return rc;
     }
-    if (item.header.references > 1) /* another program gave it a second name */
+    if (item->header.references > 1) /* another program gave it a second name */
         return H5STORE_OK;
-    hs_ohdr_give_back(space, &item.header);
-    rc = item_give_member(c, &item.output, err);
-    return rc < 0 ? rc : item_give_member(c, &item.metadata, err);
+    hs_ohdr_give_back(space, &item->header);
+    rc = item_give_member(c, &item->output, err);
+    return rc < 0 ? rc : item_give_member(c, &item->metadata, err);
+}
+
+/* Inside HDF5: the same of an item that lies there, if it can be read. */
+static int
+item_give_up(hs_container *c, uint64_t address, hs_id_list *orphans, h5store_err *err)
+{
+    HS_CLEANUP(hs_item_release) hs_item item = {0};
+    hs_counters *counters = &hs_container_space(c)->counters;
+    int rc = hs_item_read(c, address, false, &item, err);
+
+    if (rc == H5STORE_E_DAMAGED) { /* or changed in this very scope */
+        rc = hs_container_settle_pages(c, err);
+        if (rc == H5STORE_OK)
+            rc = hs_item_read(c, address, false, &item, err);
+    }
+    if (rc == H5STORE_OK)
+        return hs_item_give_up(c, &item, orphans, err);
+    if (rc != H5STORE_E_DAMAGED)
+        return rc;
+    counters->items -= hs_min(counters->items, 1);
+    return H5STORE_OK; /* damaged: it goes; verify finds what it leaves behind */
 }
 
 /* ---- items by name ---------------------------------------------------- */
@@ -151,6 +161,7 @@ hs_item_remove_collection(hs_container *c, hid_t file, const char *collection, h
 {
     HS_CLEANUP(hs_freep) char *path = NULL;
     HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
+    hid_t creation;
     struct item_removal removal = {c, orphans};
     const hs_item_visitor visitor = {
         .item = item_give_up_one, .context = &removal, .refuses_depth = true};
@@ -170,7 +181,10 @@ hs_item_remove_collection(hs_container *c, hid_t file, const char *collection, h
                                       path);
     if (collection != NULL)
         return H5STORE_OK;
-    group = H5Gcreate2(file, path, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    rc = hs_container_group_list(c, &creation, err);
+    if (rc < 0)
+        return rc;
+    group = H5Gcreate2(file, path, H5P_DEFAULT, creation, H5P_DEFAULT);
     return group < 0 ? hs_container_hdf5_fail(c, err, H5STORE_E_HDF5, "cannot create '%s'", path)
                      : hs_h5_write_text(group, "path", path, err);
 }

@@ -18,7 +18,7 @@
 #include <assert.h>
 
 #define OHDR_WINDOW 4096u
-#define OHDR_MOST_BLOCKS 512u /* HDF5 makes one for each link that a header has no room for */
+#define OHDR_MOST_BLOCKS 640u /* HDF5 makes one for each link that a header has no room for */
 #define OHDR_LINKS_MOST 8u    /* what HDF5 takes when a group says nothing */
 #define OHDR_MOST_BYTES ((uint64_t)4 * 1024 * 1024)
 #define OHDR_SHARED 0x02u /* flag of a message */

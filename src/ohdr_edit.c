@@ -309,24 +309,71 @@ hs_ohdr_add_link(hs_pager *pager, hs_space *space, const hs_ohdr *header, const 
     return rc;
 }
 
+/* ---- changing in place ------------------------------------------------- */
+
+/* Does a message link by that name? */
+static bool
+edit_is_link(const struct edit_piece *piece, const char *name, size_t length)
+{
+    hs_ohdr_link link;
+
+    return edit_kind(piece) == OHDR_LINK &&
+           hs_ohdr_parse_link(piece->bytes + OHDR_HEAD, piece->size - OHDR_HEAD, &link) > 0 &&
+           link.name_length == length && memcmp(link.name, name, length) == 0;
+}
+
+/* Write the block of a piece with other bytes in its place. */
+static int
+edit_replace(struct edit *edit, size_t index, const uint8_t *bytes, h5store_err *err)
+{
+    edit->pieces[index].bytes = bytes;
+    return edit_rewrite(edit, edit->pieces[index].block, err);
+}
+
 int
-hs_ohdr_add_references(hs_pager *pager, const hs_ohdr *header, uint32_t more, h5store_err *err)
+hs_ohdr_remove_link(hs_pager *pager, const hs_ohdr *header, const char *name, size_t length,
+                    h5store_err *err)
 {
     struct edit edit = {.pager = pager, .header = header};
-    uint8_t message[OHDR_HEAD + 5];
-    int rc = edit_open(&edit, err);
+    HS_CLEANUP(hs_freep) uint8_t *nothing = NULL;
     size_t i = 0;
+    int rc = edit_open(&edit, err);
+
+    while (rc == H5STORE_OK && i < edit.count && !edit_is_link(&edit.pieces[i], name, length))
+        i++;
+    if (rc == H5STORE_OK && i == edit.count)
+        rc = H5STORE_DONE;
+    if (rc == H5STORE_OK) {
+        size_t size = edit.pieces[i].size;
+
+        nothing = calloc(1, size);
+        if (nothing != NULL)
+            ohdr_put_head(nothing, OHDR_NIL, 0, size - OHDR_HEAD);
+        rc = nothing != NULL ? edit_replace(&edit, i, nothing, err)
+                             : hs_fail_nomem(err, size, "an object header");
+    }
+    free(edit.pieces);
+    return rc;
+}
+
+int
+hs_ohdr_change_references(hs_pager *pager, const hs_ohdr *header, int64_t more, h5store_err *err)
+{
+    struct edit edit = {.pager = pager, .header = header};
+    int64_t references = (int64_t)header->references + more;
+    uint8_t message[OHDR_HEAD + 5];
+    size_t i = 0;
+    int rc = edit_open(&edit, err);
 
     while (rc == H5STORE_OK && i < edit.count &&
            (edit_kind(&edit.pieces[i]) != OHDR_REFERENCES || edit.pieces[i].size != sizeof message))
         i++;
-    if (rc == H5STORE_OK && (i == edit.count || header->references > UINT32_MAX - more))
+    if (rc == H5STORE_OK && (i == edit.count || references < 1 || references > UINT32_MAX))
         rc = H5STORE_DONE;
     if (rc == H5STORE_OK) {
         memcpy(message, edit.pieces[i].bytes, sizeof message);
-        hs_put_le32(message + OHDR_HEAD + 1, header->references + more);
-        edit.pieces[i].bytes = message;
-        rc = edit_rewrite(&edit, edit.pieces[i].block, err);
+        hs_put_le32(message + OHDR_HEAD + 1, (uint32_t)references);
+        rc = edit_replace(&edit, i, message, err);
     }
     free(edit.pieces);
     return rc;

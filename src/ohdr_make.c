@@ -173,7 +173,7 @@ hs_draft_chunks(hs_draft *draft, int rank, const hsize_t *dims, const hsize_t *c
 /* ---- groups ----------------------------------------------------------- */
 
 void
-hs_draft_group(hs_draft *draft, unsigned most)
+hs_draft_group(hs_draft *draft)
 {
     uint8_t *links = draft_message(draft, OHDR_LINK_INFO, 0, 18), *group;
 
@@ -186,8 +186,8 @@ hs_draft_group(hs_draft *draft, unsigned most)
     if (group == NULL)
         return;
     group = draft_put(group, (const uint8_t[]){0, 0x01}, 2);
-    group = draft_put_number(group, most, 2);
-    (void)draft_put_number(group, hs_min(most, HS_LINKS_LEAST), 2);
+    group = draft_put_number(group, HS_LINKS_MOST, 2);
+    (void)draft_put_number(group, HS_LINKS_LEAST, 2);
 }
 
 size_t

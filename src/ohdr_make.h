@@ -48,18 +48,17 @@ void hs_draft_chunks(hs_draft *draft, int rank, const hsize_t *dims, const hsize
  * Groups of ours keep so many links in their headers (HDF5: 8), where they can be added without
  * HDF5.  When there are more, HDF5 moves all to a heap; below the second number, back.
  *
- * More would be better for adding, but HDF5 takes the third power of their number to remove a link
- * from a header: 10 us of 32, 30 us of 64, 160 us of 128, 1 ms of 256.  The links of an item are
- * not removed one by one.
+ * HDF5 takes the third power of their number to remove a link from a header: 10 us of 32, 30 us of
+ * 64, 160 us of 128, 1 ms of 256.  So large groups are to be changed without it; what cannot be
+ * removed otherwise must be rare.
  */
-#define HS_LINKS_MOST 64u
-#define HS_LINKS_LEAST 48u
-#define HS_ITEM_LINKS_MOST 256u
+#define HS_LINKS_MOST 512u
+#define HS_LINKS_LEAST 384u
 
 /* A header has room for so many from the start. */
 #define HS_LINKS_EXPECTED 8u
 
-void hs_draft_group(hs_draft *draft, unsigned most);
+void hs_draft_group(hs_draft *draft);
 
 /* A hard link; @p length: bytes of the name, 1 to 65535. */
 void hs_draft_link(hs_draft *draft, const char *name, size_t length, uint64_t address);

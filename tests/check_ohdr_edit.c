@@ -234,13 +234,13 @@ ours_root(const char *name)
 }
 
 static int
-ours_refer(uint64_t object, uint32_t more)
+ours_refer(uint64_t object, int64_t more)
 {
     hs_ohdr header;
     int rc;
 
     ours_read(object, &header);
-    rc = hs_ohdr_add_references(&pager, &header, more, &err);
+    rc = hs_ohdr_change_references(&pager, &header, more, &err);
     hs_ohdr_release(&header);
     return rc;
 }
@@ -362,7 +362,7 @@ START_TEST(group_of_ours_is_one_of_hdf5)
 
     make_file(-1, 0);
     ours_begin();
-    hs_draft_group(&draft, HS_LINKS_MOST);
+    hs_draft_group(&draft);
     hs_draft_attributes(&draft);
     hs_draft_number(&draft, "number", 5);
     hs_draft_link(&draft, name, length, target_at[1]);
@@ -534,11 +534,15 @@ START_TEST(references_are_counted)
     ours_begin();
     ck_assert_int_eq(ours_refer(target_at[1], 3), H5STORE_OK);
     ck_assert_int_eq(ours_refer(target_at[1], 2), H5STORE_OK);
-    ck_assert_int_eq(ours_refer(target_at[1], UINT32_MAX - 6), H5STORE_DONE);
+    ck_assert_int_eq(ours_refer(target_at[1], UINT32_MAX), H5STORE_DONE);
+    ck_assert_int_eq(ours_refer(target_at[1], -7), H5STORE_DONE);
+    ck_assert_int_eq(ours_refer(target_at[2], 3), H5STORE_OK);
+    ck_assert_int_eq(ours_refer(target_at[2], -4), H5STORE_OK);         /* it says one */
     ck_assert_int_eq(ours_refer(ours_root("single"), 1), H5STORE_DONE); /* its one is not stated */
     ours_end();
     ck_assert_uint_eq(count_of("target1"), 7);
     ck_assert_uint_eq(count_of("target0"), 2);
+    ck_assert_uint_eq(count_of("target2"), 1);
     ck_assert_uint_eq(count_of("single"), 1);
 }
 END_TEST
@@ -555,7 +559,7 @@ START_TEST(too_long_a_draft_is_not_written)
     make_file(-1, 0);
     ours_begin();
     next = space.arena_next;
-    hs_draft_group(&draft, HS_LINKS_MOST);
+    hs_draft_group(&draft);
     hs_draft_text(&draft, "text", text);
     hs_draft_number(&draft, "number", 1);
     ck_assert_int_eq(hs_draft_write(&draft, &space, &pager, &address, &err), H5STORE_DONE);
