@@ -134,6 +134,7 @@ checkpoint_apply(hs_container *c, h5store_err *err)
     rc = checkpoint_lengthen(c, err);
     if (rc < 0)
         return rc;
+    hs_superblock_set_mark(fresh, false); /* of a killed process, if no record has page 0 */
     hs_superblock_set_eoa(fresh, c->space.eoa);
     rc = checkpoint_announce(c, old, fresh, err);
     if (rc == H5STORE_OK && hs_superblock_inspect(old) == HS_SUPERBLOCK_GOOD)
