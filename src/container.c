@@ -277,7 +277,7 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
         return rc;
     c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     c->scope = scope;
-    c->usage_loaded = c->usage_changed = c->groups_go = false;
+    c->usage_loaded = c->usage_changed = c->notes_due = c->groups_go = false;
     c->scope_hdf5 = c->scope_headers = false;
     c->pager.in_transaction = scope == SCOPE_WRITE;
     if (file == NULL)

@@ -95,6 +95,7 @@ struct hs_container {
     container_janitor janitor;
     hs_usage usage; /* as of the scope, when loaded */
     bool usage_loaded, usage_changed;
+    bool notes_due; /* the scope is there to write what was noted */
     container_notes notes;
 };
 

@@ -232,7 +232,8 @@ container_merge_notes(hs_container *c, h5store_err *err)
     if (notes_are_empty(c) && !c->usage_changed)
         return H5STORE_OK;
     /* A commit that changes nothing stays one: the notes wait. */
-    if (c->scope_hdf5 && !c->usage_changed && c->pager.pending.count == 0 && !c->space.header_dirty)
+    if (!c->notes_due && !c->usage_changed && c->pager.pending.count == 0 &&
+        !c->space.header_dirty)
         return H5STORE_OK;
     rc = hs_container_usage(c, &usage, err);
     if (rc < 0)
@@ -259,7 +260,10 @@ hs_container_write_notes(hs_container *c, h5store_err *err)
     if (c->read_only || notes_are_empty(c))
         return H5STORE_OK;
     rc = hs_container_write_begin(c, NULL, err);
-    return rc < 0 ? rc : hs_container_commit(c, NULL, 0, err);
+    if (rc < 0)
+        return rc;
+    c->notes_due = true;
+    return hs_container_commit(c, NULL, 0, err);
 }
 
 int
