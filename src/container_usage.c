@@ -232,8 +232,7 @@ container_merge_notes(hs_container *c, h5store_err *err)
     if (notes_are_empty(c) && !c->usage_changed)
         return H5STORE_OK;
     /* A commit that changes nothing stays one: the notes wait. */
-    if (!c->notes_due && !c->usage_changed && c->pager.pending.count == 0 &&
-        !c->space.header_dirty)
+    if (!c->notes_due && !c->usage_changed && c->pager.pending.count == 0 && !c->space.header_dirty)
         return H5STORE_OK;
     rc = hs_container_usage(c, &usage, err);
     if (rc < 0)
