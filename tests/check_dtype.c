@@ -317,6 +317,26 @@ judge(const char *descr)
     return rc;
 }
 
+/* A type and the message of it are the same to HDF5. */
+static void
+compare_message(const char *descr, hid_t type)
+{
+    uint8_t *message = NULL, encoded[70000] = {3, 0};
+    size_t size = 0;
+    h5store_err err = {0};
+    hid_t decoded;
+    int rc = hs_dtype_encode(descr, &message, &size, &err);
+
+    ck_assert_msg(rc == H5STORE_OK, "%s: %s", descr, err.message);
+    ck_assert_uint_le(size, sizeof encoded - 2);
+    memcpy(encoded + 2, message, size);
+    free(message);
+    decoded = H5Tdecode(encoded);
+    ck_assert_int_ge(decoded, 0);
+    ck_assert_int_gt(H5Tequal(decoded, type), 0);
+    H5Tclose(decoded);
+}
+
 START_TEST(description_gives_size_and_hdf5_type)
 {
     const struct good *good = &goods[_i];
@@ -339,9 +359,20 @@ START_TEST(description_gives_size_and_hdf5_type)
         ck_assert_uint_eq(H5Tget_size(type), good->itemsize);
         show_type(type, &page);
         ck_assert_str_eq(page.text, good->hdf5);
-        H5Tclose(type);
     }
     hs_h5_leave();
+    if (good->hdf5 != NULL) { /* hs_dtype_encode goes into HDF5 itself */
+        compare_message(good->descr, type);
+        H5Tclose(type);
+    } else {
+        uint8_t *message = NULL;
+        size_t size = 77;
+
+        ck_assert_int_eq(hs_dtype_encode(good->descr, &message, &size, &err),
+                         H5STORE_E_UNSUPPORTED);
+        ck_assert_ptr_null(message);
+        ck_assert_uint_eq(size, 77);
+    }
 }
 END_TEST
 

@@ -137,6 +137,32 @@ START_TEST(impossible_pins_are_damage)
 }
 END_TEST
 
+START_TEST(pin_is_cut_in_two)
+{
+    handle mine = open_handle(), other = open_handle();
+    bool granted;
+
+    ck_assert_int_eq(hs_pin_take(mine.locks, 8192, 16384, NULL), H5STORE_OK);
+    ck_assert_int_eq(hs_pin_split(mine.locks, 8192, 4096, NULL), H5STORE_OK);
+    ck_assert_int_eq(hs_pin_split(mine.locks, 12288, 8192, NULL), H5STORE_OK);
+    ck_assert_int_eq(hs_pin_take(mine.locks, 8192, 4096, NULL), H5STORE_OK); /* it is one */
+    hs_pin_release(mine.locks, 8192);
+    hs_pin_release(mine.locks, 12288);
+    for (uint64_t at = 8192; at < 24576; at += 4096) {
+        ck_assert_int_eq(hs_pin_try_exclusive(other.locks, at, 4096, &granted, NULL), H5STORE_OK);
+        ck_assert_int_eq(granted, at == 12288 || at == 16384);
+        if (granted)
+            hs_pin_release_exclusive(other.locks, at, 4096);
+    }
+    hs_pin_release(mine.locks, 8192);
+    hs_pin_release(mine.locks, 20480);
+    ck_assert_int_eq(hs_pin_try_exclusive(other.locks, 8192, 16384, &granted, NULL), H5STORE_OK);
+    ck_assert(granted);
+    close_handle(&other);
+    close_handle(&mine);
+}
+END_TEST
+
 /* Random work of two handles against a plain model of who has what. */
 #define PLACES 24
 #define STEPS 20000
@@ -204,6 +230,7 @@ pin_suite(void)
     tcase_add_test(pins, pins_of_one_process_count);
     tcase_add_test(pins, neighbours_stay_pinned);
     tcase_add_test(pins, impossible_pins_are_damage);
+    tcase_add_test(pins, pin_is_cut_in_two);
     tcase_add_loop_test(pins, pins_agree_with_a_model, 0, 4);
     tcase_add_checked_fixture(pins, locker_setup, fixture_teardown);
     tcase_set_timeout(pins, 120);
