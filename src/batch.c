@@ -509,6 +509,21 @@ commit_all(const hs_batch *batch, hid_t file, hs_wal_blob *log, size_t *logged, 
     return rc < 0 ? rc : hs_blob_drop_unused(c, file, orphans.ids, orphans.count, dropped, err);
 }
 
+/* The same in a scope that was begun without HDF5, if it can do without.  DONE: it cannot. */
+static int
+commit_without_hdf5(const hs_batch *batch, hs_wal_blob *log, size_t *logged, bool *dropped,
+                    h5store_err *err)
+{
+    h5store_err attempt; /* may be about what is not there, and that is no failure */
+    int rc = hs_container_may_spare_hdf5(batch->container)
+                 ? batch_commit_directly(batch, log, logged, dropped, &attempt)
+                 : H5STORE_DONE;
+
+    if (rc < 0 && err != NULL)
+        *err = attempt;
+    return rc;
+}
+
 /* The same in a scope that was begun without HDF5, and could not do without. */
 static int
 commit_with_hdf5(const hs_batch *batch, hs_wal_blob *log, size_t *logged, bool *dropped,
@@ -611,8 +626,7 @@ batch_commit(const hs_batch *batch, hs_wal_blob *log, bool removes, bool *droppe
         return rc;
     if (removes && batch->put_count == 0)
         hs_container_gives_space(c);
-    rc = hs_container_may_spare_hdf5(c) ? batch_commit_directly(batch, log, &logged, dropped, err)
-                                        : H5STORE_DONE;
+    rc = commit_without_hdf5(batch, log, &logged, dropped, err);
     if (rc == H5STORE_DONE)
         rc = commit_with_hdf5(batch, log, &logged, dropped, err);
     if (rc < 0) {
