@@ -649,6 +649,8 @@ hs_batch_commit(hs_batch *batch, h5store_err *err)
 
     if (rc < 0) {
         hs_batch_abort(batch);
+        if (rc == H5STORE_E_NO_SPACE)
+            hs_extent_give_up_ahead(c); /* a quota may leave no more than that */
         return rc;
     }
     batch_unpin(batch);

@@ -6,21 +6,22 @@
  * when nobody pins it any more.  It is given up when the process pauses, so that a cache that is
  * not being filled takes no more space than its arrays.
  *
- * A hole in the file that has room for one array is used before the file grows for many.
+ * A hole in the file that has room for one array is used before the file grows for many, and where
+ * the disk is nearly full nothing is taken from others.
  */
 #include "extent.h"
 #include "os.h"
 
 #define AHEAD_BYTES ((uint64_t)4 * 1024 * 1024) /* that are reserved at once */
 #define AHEAD_PAUSE UINT64_C(1000000000)        /* nanoseconds after which it begins with one */
+#define AHEAD_ROOM (64 * AHEAD_BYTES)           /* that the disk must have */
 
 /* How many extents to reserve for. */
 static uint64_t
-ahead_run(const hs_ahead *ahead, uint64_t length)
+ahead_run(hs_container *c, const hs_ahead *ahead, uint64_t length)
 {
-    uint64_t now = hs_os_now();
-
-    if (ahead->run == 0 || now - ahead->when > AHEAD_PAUSE)
+    if (ahead->run == 0 || hs_os_now() - ahead->when > AHEAD_PAUSE ||
+        hs_os_room(hs_container_fd(c)) < AHEAD_ROOM)
         return 1;
     return hs_max(1, hs_min(2 * ahead->run, AHEAD_BYTES / length));
 }
@@ -51,7 +52,7 @@ static int
 ahead_reserve(hs_container *c, hs_ahead *ahead, uint64_t length, hs_extent *extent,
               h5store_err *err)
 {
-    uint64_t run = ahead_run(ahead, length);
+    uint64_t run = ahead_run(c, ahead, length);
     hs_extent taken = {.length = run * length};
     int rc;
 

@@ -70,6 +70,7 @@ const struct hs_os_ops hs_os_real = {
     .fsync = fsync,
     .fstat = os_fstat,
     .stat = os_stat,
+    .fstatvfs = fstatvfs,
     .fcntl_lock = os_fcntl_lock,
     .flock = flock,
     .rename = rename,
@@ -250,6 +251,17 @@ hs_os_punch(int fd, const char *path, uint64_t offset, uint64_t length, bool *do
                           (unsigned long long)length, (unsigned long long)offset, path);
     *done = failure == 0;
     return H5STORE_OK;
+}
+
+uint64_t
+hs_os_room(int fd)
+{
+    struct statvfs status;
+    uint64_t room;
+
+    if (hs_os->fstatvfs(fd, &status) != 0 || !hs_mul(status.f_bavail, status.f_frsize, &room))
+        return 0;
+    return room;
 }
 
 /* ---- durability, status ----------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "error.h"
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -30,6 +31,7 @@ struct hs_os_ops {
     int (*fsync)(int fd);
     int (*fstat)(int fd, struct stat *status);
     int (*stat)(const char *path, struct stat *status);
+    int (*fstatvfs)(int fd, struct statvfs *status);
     int (*fcntl_lock)(int fd, int command, struct flock *lock);
     int (*flock)(int fd, int operation);
     int (*rename)(const char *from, const char *to);
@@ -76,6 +78,9 @@ int hs_os_reserve_beyond(int fd, const char *path, uint64_t offset, uint64_t len
 int hs_os_punch(int fd, const char *path, uint64_t offset, uint64_t length, bool *done,
                 h5store_err *err);
 int hs_os_datasync(int fd, const char *path, h5store_err *err);
+
+/* Bytes that the file's file system has for those who are not root; 0: not known. */
+uint64_t hs_os_room(int fd);
 
 /* fsync of the folder that holds @p path, so that a rename is durable. */
 int hs_os_sync_parent(const char *path, h5store_err *err);

@@ -286,6 +286,29 @@ START_TEST(reserving_beyond_the_end_keeps_the_length)
 }
 END_TEST
 
+static int
+fail_statvfs(int file HS_UNUSED, struct statvfs *status HS_UNUSED)
+{
+    errno = ENOSYS;
+    return -1;
+}
+
+START_TEST(room_of_the_disk_is_told)
+{
+    struct hs_os_ops ops = hs_os_real;
+    struct statvfs status;
+
+    ck_assert_int_eq(fstatvfs(fd, &status), 0);
+    ck_assert_uint_gt(hs_os_room(fd), 0);
+    ck_assert_uint_le(hs_os_room(fd), (uint64_t)status.f_blocks * status.f_frsize);
+    ops.fstatvfs = fail_statvfs;
+    hs_os_set_ops(&ops);
+    ck_assert_uint_eq(hs_os_room(fd), 0);
+    hs_os_set_ops(NULL);
+    ck_assert_uint_eq(hs_os_room(-1), 0);
+}
+END_TEST
+
 START_TEST(missing_fallocate_is_no_failure)
 {
     static const int missing[] = {EOPNOTSUPP, ENOSYS, EINVAL};
@@ -376,6 +399,7 @@ os_suite(void)
     tcase_add_test(files, no_call_moves_more_than_a_gib);
     tcase_add_test(blocks, reserving_grows_the_file_and_keeps_its_bytes);
     tcase_add_test(blocks, reserving_beyond_the_end_keeps_the_length);
+    tcase_add_test(blocks, room_of_the_disk_is_told);
     tcase_add_test(blocks, missing_fallocate_is_no_failure);
     tcase_add_test(blocks, punching_gives_blocks_back_and_leaves_zeros);
     tcase_add_test(blocks, mapping_shows_the_file);

@@ -208,6 +208,12 @@ inject_stat(const char *path, struct stat *status)
 }
 
 static int
+inject_fstatvfs(int fd, struct statvfs *status)
+{
+    return inject_call("fstatvfs", 0) ? -1 : hs_os_real.fstatvfs(fd, status);
+}
+
+static int
 inject_lock(int fd, int command, struct flock *lock)
 {
     /* An unlock of what is locked does not fail. */
@@ -263,6 +269,7 @@ inject_install(void)
     ops.fsync = inject_sync;
     ops.fstat = inject_fstat;
     ops.stat = inject_stat;
+    ops.fstatvfs = inject_fstatvfs;
     ops.fcntl_lock = inject_lock;
     ops.flock = inject_flock;
     ops.rename = inject_rename;

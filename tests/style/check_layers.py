@@ -50,10 +50,10 @@ FOREIGN = (
 SYSTEM_CALLS = frozenset(
     name + suffix
     for name in (
-        "creat", "fallocate", "fcntl", "fdatasync", "flock", "fstat", "fsync", "ftruncate",
-        "link", "lseek", "lstat", "mmap", "mremap", "munmap", "open", "openat", "pread",
-        "preadv", "pwrite", "pwritev", "read", "rename", "renameat", "stat", "sync_file_range",
-        "truncate", "unlink", "unlinkat", "write",
+        "creat", "fallocate", "fcntl", "fdatasync", "flock", "fstat", "fstatvfs", "fsync",
+        "ftruncate", "link", "lseek", "lstat", "mmap", "mremap", "munmap", "open", "openat",
+        "pread", "preadv", "pwrite", "pwritev", "read", "rename", "renameat", "stat",
+        "sync_file_range", "truncate", "unlink", "unlinkat", "write",
     )
     for suffix in ("", "64")
 )
