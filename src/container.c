@@ -472,7 +472,7 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
             hs_overlay_merge(&c->pager.committed, &c->pager.pending, sequence);
             c->generation += metadata;
             c->handle_stale = c->handle_stale || c->scope_headers;
-            c->headers_spared += c->scope_headers;
+            c->headers_spared += c->scope_headers && !c->scope_hdf5;
             container_janitor_note(c);
         }
     }
