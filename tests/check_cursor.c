@@ -5,6 +5,7 @@
  */
 #include "support/container.h"
 #include "support/fixture.h"
+#include "support/zoo.h"
 #include <hdf5.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,6 +23,18 @@ setup(void)
 {
     box_setup();
     store = box_open(H5STORE_CREATE);
+}
+
+/* The same with large groups as earlier versions made them. */
+static void
+setup_with_heaps(void)
+{
+    static const char *const groups[] = {"/items/c0", "/items/c1", "/items/c1/#+"};
+
+    box_setup();
+    zoo_make_with_heaps();
+    zoo_make_groups(groups, sizeof groups / sizeof *groups);
+    store = box_open(0);
 }
 
 static void
@@ -370,6 +383,7 @@ cursor_suite(void)
 {
     Suite *suite = suite_create("cursor");
     TCase *walks = tcase_create("walks");
+    TCase *heaps = tcase_create("heaps");
     TCase *damaged = tcase_create("damage");
 
     tcase_add_checked_fixture(walks, setup, teardown);
@@ -386,7 +400,15 @@ cursor_suite(void)
     tcase_add_test(damaged, walk_goes_on_behind_a_damaged_blob);
     tcase_add_test(damaged, walk_goes_on_behind_a_damaged_item);
     tcase_add_test(damaged, walk_of_a_circle_ends);
+    tcase_add_checked_fixture(heaps, setup_with_heaps, teardown);
+    tcase_set_timeout(heaps, 120);
+    tcase_add_test(heaps, every_blob_is_told_once_in_order);
+    tcase_add_test(heaps, blobs_may_be_changed_during_a_walk);
+    tcase_add_test(heaps, items_may_be_changed_during_a_walk);
+    tcase_add_test(heaps, walk_goes_on_behind_a_damaged_blob);
+    tcase_add_test(heaps, walk_goes_on_behind_a_damaged_item);
     suite_add_tcase(suite, walks);
+    suite_add_tcase(suite, heaps);
     suite_add_tcase(suite, damaged);
     return suite;
 }

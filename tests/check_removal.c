@@ -5,6 +5,7 @@
  */
 #include "support/container.h"
 #include "support/fixture.h"
+#include "support/zoo.h"
 #include <h5store/h5store.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,11 +39,10 @@ seed_of(unsigned i)
 /* MANY items in "m/most", 40 in "m/more", one in "m" itself and one in "n", and an array that is
  * kept by itself. */
 static void
-setup(void)
+fill(void)
 {
     h5store_batch *batch;
 
-    box_setup();
     store = box_open(H5STORE_CREATE);
     other = box_open(0);
     kept = box_put(store, 9000, 1, NULL);
@@ -61,6 +61,25 @@ setup(void)
     BOX_OK(h5store_batch_set_source(batch, "m/more", "def more(): pass", &box_err));
     BOX_OK(h5store_batch_commit(batch, &box_err));
     ck_assert(box_has_item(other, "m", "by itself"));
+}
+
+static void
+setup(void)
+{
+    box_setup();
+    fill();
+}
+
+/* The same with large groups as earlier versions made them. */
+static void
+setup_with_heaps(void)
+{
+    static const char *const groups[] = {"/items/m", "/items/m/most"};
+
+    box_setup();
+    zoo_make_with_heaps();
+    zoo_make_groups(groups, sizeof groups / sizeof *groups);
+    fill();
 }
 
 static void
@@ -202,14 +221,16 @@ Suite *
 removal_suite(void)
 {
     Suite *suite = suite_create("removal");
-    TCase *most = tcase_create("most");
+    TCase *cases[] = {tcase_create("most"), tcase_create("heaps")};
 
-    tcase_add_checked_fixture(most, setup, teardown);
-    tcase_set_timeout(most, 60);
-    tcase_add_test(most, what_stays_of_many_is_whole);
-    tcase_add_test(most, collection_goes_and_what_is_beside_it_stays);
-    tcase_add_test(most, open_array_outlives_its_item);
-    tcase_add_test(most, damaged_array_of_the_rest_stays);
-    suite_add_tcase(suite, most);
+    for (int i = 0; i < 2; i++) {
+        tcase_add_checked_fixture(cases[i], i == 0 ? setup : setup_with_heaps, teardown);
+        tcase_set_timeout(cases[i], 60);
+        tcase_add_test(cases[i], what_stays_of_many_is_whole);
+        tcase_add_test(cases[i], collection_goes_and_what_is_beside_it_stays);
+        tcase_add_test(cases[i], open_array_outlives_its_item);
+        tcase_add_test(cases[i], damaged_array_of_the_rest_stays);
+        suite_add_tcase(suite, cases[i]);
+    }
     return suite;
 }

@@ -546,6 +546,7 @@ salvage_suite(void)
 {
     Suite *suite = suite_create("salvage");
     TCase *tcase = tcase_create("salvage");
+    TCase *heaps = tcase_create("heaps");
 
     tcase_add_checked_fixture(tcase, patient_setup, box_teardown);
     tcase_add_test(tcase, a_healthy_container_is_copied);
@@ -566,6 +567,14 @@ salvage_suite(void)
     tcase_add_test(tcase, compressed_arrays_stay_compressed);
     tcase_add_test(tcase, what_is_no_container_is_refused);
     tcase_add_loop_test(tcase, the_callbacks_end_it, 0, 2);
+    tcase_add_checked_fixture(heaps, patient_setup_with_heaps, box_teardown);
+    tcase_add_test(heaps, a_healthy_container_is_copied);
+    tcase_add_test(heaps, groups_of_arrays_are_not_needed);
+    tcase_add_test(heaps, without_items_names_are_made_up);
+    tcase_add_loop_test(heaps, without_a_group_only_its_names_are_lost, 0, 5);
+    tcase_add_test(heaps, a_damaged_result_is_lost_by_name);
+    tcase_add_loop_test(heaps, each_page_wiped_out, 0, PAGE_TESTS);
     suite_add_tcase(suite, tcase);
+    suite_add_tcase(suite, heaps);
     return suite;
 }

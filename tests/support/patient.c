@@ -6,6 +6,7 @@
 #include "common.h"
 #include "fixture.h"
 #include "h5util.h"
+#include "zoo.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -293,14 +294,42 @@ patient_expect_sum(const patient *found)
                   (unsigned)patient_blobs, found->text);
 }
 
-void
-patient_setup(void)
+/* What the container was made for: it holds all results. */
+static void
+patient_fill(void)
 {
     h5store *store;
 
-    box_setup();
     patient_make();
     store = box_open(0);
     patient_blobs = box_totals(store).blobs;
     box_close(store);
+}
+
+void
+patient_setup(void)
+{
+    box_setup();
+    patient_fill();
+}
+
+void
+patient_setup_with_heaps(void)
+{
+    static const char *const groups[] = {"/items/m", "/items/m/f", "/items/m/f/#aa"};
+    hid_t file, group;
+    H5G_info_t info;
+
+    box_setup();
+    zoo_make_with_heaps();
+    zoo_make_groups(groups, 3);
+    patient_fill();
+    file = H5Fopen(box_path(), H5F_ACC_RDONLY, H5P_DEFAULT);
+    for (unsigned i = 0; i < 2; i++) {
+        group = H5Gopen2(file, i == 0 ? "/blobs" : "/items/m/f/#aa", H5P_DEFAULT);
+        ck_assert_int_ge(H5Gget_info(group, &info), 0);
+        ck_assert_int_eq(info.storage_type, H5G_STORAGE_TYPE_DENSE);
+        H5Gclose(group);
+    }
+    H5Fclose(file);
 }

@@ -17,7 +17,8 @@
 
 /* For tcase_add_checked_fixture, with box_teardown: the container of the test is made. */
 void patient_setup(void);
-extern uint64_t patient_blobs; /* how many there are */
+void patient_setup_with_heaps(void); /* large groups are such as earlier versions made */
+extern uint64_t patient_blobs;       /* how many there are */
 
 /* Names and contents of a result.  An array has its own seed, or shares one with others. */
 const char *patient_collection(unsigned n);

@@ -5,9 +5,14 @@
 #ifndef TESTS_ZOO_H
 #define TESTS_ZOO_H
 
+#include <stddef.h>
+
 /* An empty container of the test as HDF5 makes groups by default, and earlier versions did: the
  * ninth link of a group moves all to a heap. */
 void zoo_make_with_heaps(void);
+
+/* In the closed container of the test: more such groups, each after the one that it is in. */
+void zoo_make_groups(const char *const *paths, size_t count);
 
 /*
  * The container of the test: arrays of all layouts and orders; items with few and many links,
