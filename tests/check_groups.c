@@ -194,6 +194,45 @@ START_TEST(paths_that_lead_nowhere)
 }
 END_TEST
 
+/* The header that is opened is the one that is found, and is kept as it is. */
+START_TEST(headers_are_opened_by_their_paths)
+{
+    static const char *const paths[] = {"/a", "/a/large", "/target0", "/target2"};
+    const hs_ohdr *header = NULL, *again;
+    uint64_t address;
+    char name[64];
+
+    make_large(6);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        ck_assert_int_eq(hs_groups_find(groups, &pager, paths[i], &address, &err), H5STORE_OK);
+        ck_assert_int_eq(hs_groups_open(groups, &pager, paths[i], &header, &err), H5STORE_OK);
+        ck_assert_uint_eq(header->address, address);
+        ck_assert(header->is_group);
+        ck_assert_int_eq(hs_groups_open(groups, &pager, paths[i], &again, &err), H5STORE_OK);
+        ck_assert_ptr_eq(again, header);
+    }
+    ck_assert_int_eq(hs_groups_open(groups, &pager, "/a/large", &header, &err), H5STORE_OK);
+    ck_assert_uint_eq(header->link_count, 6);
+    ck_assert_uint_eq(header->links_most, 8); /* as nothing is said */
+    again = header;
+    ck_assert_int_eq(hs_groups_open(groups, &pager, "/a/none", &header, &err), H5STORE_E_NOT_FOUND);
+    ck_assert_int_eq(hs_groups_open(groups, &pager, "/target0/x", &header, &err),
+                     H5STORE_E_NOT_FOUND);
+    ck_assert_ptr_eq(header, again); /* not written on failure */
+    open_file(H5F_ACC_RDWR);
+    name_of(100, name);
+    change(name, 0, true);
+    close_file();
+    for (long long at = 0; at < file_size(); at += HS_PAGE_SIZE)
+        hs_groups_changed(groups, (uint64_t)at / HS_PAGE_SIZE);
+    ck_assert_int_eq(hs_groups_open(groups, &pager, "/a/large", &header, &err), H5STORE_OK);
+    ck_assert_uint_eq(header->link_count, 7);
+    hs_groups_forget(groups);
+    ck_assert_int_eq(ftruncate(pager.fd, 0), 0);
+    ck_assert_int_eq(hs_groups_open(groups, &pager, "/a", &header, &err), H5STORE_E_DAMAGED);
+}
+END_TEST
+
 /* Tell the groups of each page that differs from what the file was. */
 static unsigned
 tell_changes(uint8_t **old, size_t *old_size)
@@ -386,6 +425,7 @@ groups_suite(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, every_name_of_a_group, 0, sizeof sizes / sizeof *sizes);
     tcase_add_test(tcase, paths_that_lead_nowhere);
+    tcase_add_test(tcase, headers_are_opened_by_their_paths);
     tcase_add_test(tcase, only_what_changed_is_read_again);
     tcase_add_test(tcase, what_is_kept_is_used);
     tcase_add_test(tcase, names_with_the_same_hash);
