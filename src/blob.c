@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 /* HDF5 takes the third power of the links in a header to remove one; see ohdr_make.h. */
-#define BLOB_LINKS_FOR_HDF5 48u
+#define BLOB_LINKS_FOR_HDF5 (HS_LINKS_FOR_HDF5 + 8)
 
 void
 hs_blob_release(hs_blob *blob)

@@ -8,6 +8,13 @@
 
 /* ---- groups ----------------------------------------------------------- */
 
+/* Does a header have all links of its group, and no others than we make? */
+static bool
+direct_is_fit(const hs_ohdr *group)
+{
+    return group->is_group && !group->links_dense && !group->links_elsewhere;
+}
+
 /* The link of that name in a header, or NULL. */
 static const hs_ohdr_link *
 direct_find(const hs_ohdr *group, const char *name, size_t length)
@@ -24,7 +31,7 @@ static int
 direct_add(hs_container *c, const hs_ohdr *group, const char *name, size_t length, uint64_t target,
            h5store_err *err)
 {
-    if (!group->is_group || group->links_dense || group->link_count >= group->links_most ||
+    if (!direct_is_fit(group) || group->link_count >= HS_LINKS_MOST ||
         direct_find(group, name, length) != NULL)
         return H5STORE_DONE;
     return hs_container_add_link(c, group, name, length, target, err);
@@ -80,8 +87,7 @@ direct_group(hs_container *c, char *path, const hs_ohdr **group, const char **na
     *slash = '\0';
     *name = slash + 1;
     rc = hs_container_group_header(c, path, group, err);
-    if (rc == H5STORE_E_DAMAGED ||
-        (rc == H5STORE_OK && (!(*group)->is_group || (*group)->links_dense)))
+    if (rc == H5STORE_E_DAMAGED || (rc == H5STORE_OK && !direct_is_fit(*group)))
         return H5STORE_DONE;
     return rc;
 }

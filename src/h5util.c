@@ -293,7 +293,7 @@ int
 hs_h5_group_list(hid_t *list, h5store_err *err)
 {
     *list = H5Pcreate(H5P_GROUP_CREATE);
-    if (*list < 0 || H5Pset_link_phase_change(*list, HS_LINKS_MOST, HS_LINKS_LEAST) < 0)
+    if (*list < 0 || H5Pset_link_phase_change(*list, HS_LINKS_FOR_HDF5, HS_LINKS_LEAST) < 0)
         return hs_h5_fail(err, H5STORE_E_HDF5, "cannot describe a group");
     return H5STORE_OK;
 }

@@ -59,7 +59,7 @@ int hs_h5_read_u64(hid_t object, const char *name, uint64_t *values, size_t room
 /* A link creation list for UTF-8 names that makes the groups on the way. */
 int hs_h5_link_list(hid_t *list, h5store_err *err);
 
-/* A group creation list for groups that keep HS_LINKS_MOST links in their headers. */
+/* A group creation list for groups in whose headers HDF5 keeps HS_LINKS_FOR_HDF5 links. */
 int hs_h5_group_list(hid_t *list, h5store_err *err);
 
 /* The address of the object header that a hard link leads to.  NOT_FOUND when there is no such

@@ -394,7 +394,7 @@ static int
 item_expect_size(hid_t list, const h5store_item_spec *spec, h5store_err *err)
 {
     size_t metadata = spec->metadata != NULL ? strlen(spec->metadata) : 2;
-    size_t room = ITEM_HEADER_MORE + 16 * hs_min(spec->link_count, HS_LINKS_MOST);
+    size_t room = ITEM_HEADER_MORE + 16 * hs_min(spec->link_count, HS_LINKS_FOR_HDF5);
 
     room += metadata <= HS_ITEM_ATTRIBUTE_MOST ? metadata : 0;
     room += spec->output_size <= HS_ITEM_ATTRIBUTE_MOST ? spec->output_size : 0;

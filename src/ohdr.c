@@ -19,7 +19,6 @@
 
 #define OHDR_WINDOW 4096u
 #define OHDR_MOST_BLOCKS 640u /* HDF5 makes one for each link that a header has no room for */
-#define OHDR_LINKS_MOST 8u    /* what HDF5 takes when a group says nothing */
 #define OHDR_MOST_BYTES ((uint64_t)4 * 1024 * 1024)
 #define OHDR_SHARED 0x02u /* flag of a message */
 
@@ -298,7 +297,6 @@ hs_ohdr_read(hs_pager *pager, uint64_t address, hs_ohdr *header, h5store_err *er
     struct ohdr_job job; /* large, and mostly set as it is needed */
     hs_ohdr found = {.address = address,
                      .references = 1,
-                     .links_most = OHDR_LINKS_MOST,
                      .heap = UINT64_MAX,
                      .name_index = UINT64_MAX,
                      .data_address = UINT64_MAX,

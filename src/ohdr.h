@@ -62,7 +62,8 @@ typedef struct hs_ohdr {
     size_t block_count;
     bool is_group;
     bool links_dense;          /* the links lie in a fractal heap */
-    unsigned links_most;       /* beyond so many HDF5 puts them there */
+    bool links_ordered;        /* they have numbers, in the order in which they came */
+    bool links_elsewhere;      /* there are also soft or external ones, which are not listed */
     uint64_t heap, name_index; /* of those; UINT64_MAX: none */
     hs_ohdr_link *links;
     size_t link_count;

@@ -302,6 +302,8 @@ hs_ohdr_add_link(hs_pager *pager, hs_space *space, const hs_ohdr *header, const 
 
     if (message == NULL)
         return hs_fail_nomem(err, size, "a link");
+    if (header->links_ordered)
+        return H5STORE_DONE;
     ohdr_put_head(message, OHDR_LINK, 0, size - OHDR_HEAD);
     ohdr_put_link(message + OHDR_HEAD, name, length, address);
     rc = edit_add(&edit, space, message, size, err);

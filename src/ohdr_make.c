@@ -186,7 +186,7 @@ hs_draft_group(hs_draft *draft)
     if (group == NULL)
         return;
     group = draft_put(group, (const uint8_t[]){0, 0x01}, 2);
-    group = draft_put_number(group, HS_LINKS_MOST, 2);
+    group = draft_put_number(group, HS_LINKS_FOR_HDF5, 2);
     (void)draft_put_number(group, HS_LINKS_LEAST, 2);
 }
 

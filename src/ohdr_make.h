@@ -45,15 +45,18 @@ void hs_draft_chunks(hs_draft *draft, int rank, const hsize_t *dims, const hsize
 /* ---- groups ----------------------------------------------------------- */
 
 /*
- * Groups of ours keep so many links in their headers (HDF5: 8), where they can be added without
- * HDF5.  When there are more, HDF5 moves all to a heap; below the second number, back.
+ * We add links to a group's header until it has so many.  Then HDF5 moves all to a heap, as it does
+ * when it adds one to a group that has the second number, or more; below the third it moves them
+ * back.
  *
- * HDF5 takes the third power of their number to remove a link from a header: 10 us of 32, 30 us of
- * 64, 160 us of 128, 1 ms of 256.  So large groups are to be changed without it; what cannot be
- * removed otherwise must be rare.
+ * HDF5 is slow with many links in a header.  To remove one it takes the third power of their
+ * number: 10 us of 32, 30 us of 64, 160 us of 128, 1 ms of 256; and it adds each in a block of its
+ * own, and to move 128 of those takes it 40 ms, and 256 a second.  So it is to keep few, and what
+ * we have put there is removed by us where that can be.
  */
 #define HS_LINKS_MOST 512u
-#define HS_LINKS_LEAST 384u
+#define HS_LINKS_FOR_HDF5 32u
+#define HS_LINKS_LEAST 24u
 
 /* A header has room for so many from the start. */
 #define HS_LINKS_EXPECTED 8u

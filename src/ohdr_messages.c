@@ -99,6 +99,7 @@ ohdr_link(struct ohdr_span *span, hs_ohdr *header)
     if (!ohdr_parse_link(span, &header->links[header->link_count], &hard))
         return false;
     header->link_count += hard;
+    header->links_elsewhere = header->links_elsewhere || !hard;
     return true;
 }
 
@@ -126,23 +127,8 @@ ohdr_link_info(struct ohdr_span *span, hs_ohdr *header)
         !ohdr_number(span, 8, &header->heap) || !ohdr_number(span, 8, &header->name_index))
         return false;
     header->is_group = true;
+    header->links_ordered = (head[1] & 0x01) != 0;
     header->links_dense = header->heap != UINT64_MAX;
-    return true;
-}
-
-static bool
-ohdr_group_info(struct ohdr_span *span, hs_ohdr *header)
-{
-    const uint8_t *head;
-    uint64_t most;
-
-    if (!ohdr_take(span, 2, &head) || head[0] != 0)
-        return false;
-    if ((head[1] & 0x01) == 0)
-        return true;
-    if (!ohdr_number(span, 2, &most))
-        return false;
-    header->links_most = (unsigned)most;
     return true;
 }
 
@@ -288,8 +274,6 @@ ohdr_interpret(struct ohdr_message *message, hs_ohdr *header, int *chunk_rank,
         return ohdr_dataspace(body, header->dims, &header->rank, &count);
     case OHDR_LINK_INFO:
         return ohdr_link_info(body, header);
-    case OHDR_GROUP_INFO:
-        return ohdr_group_info(body, header);
     case OHDR_DATATYPE:
         return ohdr_datatype(body, &header->type_class, &header->type_size);
     case OHDR_LINK:

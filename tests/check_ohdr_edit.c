@@ -385,13 +385,13 @@ START_TEST(group_of_ours_is_one_of_hdf5)
     ck_assert_uint_eq(expect_model(1), NAMES);
     ours_begin();
     ours_read(ours_root("g"), &root);
-    ck_assert(root.links_dense); /* there are more than HS_LINKS_MOST */
+    ck_assert(root.links_dense); /* there are more than HDF5 keeps */
     hs_ohdr_release(&root);
     hdf5_open(H5F_ACC_RDWR);
-    for (unsigned i = 30; i < NAMES; i++) /* and back */
+    for (unsigned i = 20; i < NAMES; i++) /* and back */
         hdf5_unlink(i);
     hdf5_close();
-    ck_assert_uint_eq(expect_model(1), 30);
+    ck_assert_uint_eq(expect_model(1), 20);
 }
 END_TEST
 
@@ -494,8 +494,10 @@ START_TEST(what_cannot_be_done_changes_nothing)
     size_t blocks, pages;
     uint64_t next;
 
-    H5Pset_link_creation_order(list, H5P_CRT_ORDER_TRACKED);
-    H5Pset_attr_creation_order(list, H5P_CRT_ORDER_TRACKED);
+    if (_i != 1)
+        H5Pset_link_creation_order(list, H5P_CRT_ORDER_TRACKED);
+    if (_i != 0)
+        H5Pset_attr_creation_order(list, H5P_CRT_ORDER_TRACKED);
     make_file(list, 1);
     H5Pclose(list);
     ours_begin();
@@ -580,7 +582,7 @@ ohdr_edit_suite(void)
     tcase_add_test(tcase, group_of_ours_is_one_of_hdf5);
     tcase_add_loop_test(tcase, both_may_change_a_group, 0, 4);
     tcase_add_test(tcase, many_short_blocks_become_one);
-    tcase_add_test(tcase, what_cannot_be_done_changes_nothing);
+    tcase_add_loop_test(tcase, what_cannot_be_done_changes_nothing, 0, 3);
     tcase_add_test(tcase, references_are_counted);
     tcase_add_test(tcase, too_long_a_draft_is_not_written);
     suite_add_tcase(suite, tcase);
