@@ -86,6 +86,16 @@ direct_put_of(const struct direct_job *job, const h5store_id *id)
     return NULL;
 }
 
+/* Were bytes written for a put?  Then what has its name may have metadata that cannot be read. */
+static bool
+direct_writes(const hs_batch *batch)
+{
+    for (size_t i = 0; i < batch->put_count; i++)
+        if (batch->puts[i]->state != HS_PUT_FOUND)
+            return true;
+    return false;
+}
+
 /* The only target is a blob that is to be kept by itself.  *kept: it is, and that is that. */
 static int
 direct_kept_target(struct direct_job *job, const char *id, bool *kept, h5store_err *err)
@@ -119,7 +129,7 @@ direct_list(struct direct_job *job, h5store_err *err)
     if (batch->op_count == 1 && batch->ops[0].kind == KEEP) {
         rc = direct_kept_target(job, batch->ops[0].key, &kept, err);
         if (rc != H5STORE_OK || kept)
-            return rc;
+            return rc == H5STORE_OK && direct_writes(batch) ? H5STORE_DONE : rc;
         links++;
     }
     qsort(job->targets, links, sizeof *job->targets, direct_compare_targets);

@@ -18,8 +18,9 @@
 #include "ohdr_impl.h"
 #include "ohdr_make.h"
 
-#define EDIT_LONG 8192u /* a block of this length or more stays */
-#define EDIT_NEW 8u     /* links of room that a new block has at least */
+#define EDIT_LONG 8192u  /* a block of this length or more stays */
+#define EDIT_MOST 65535u /* a longer one may not be free as one message */
+#define EDIT_NEW 8u      /* links of room that a new block has at least */
 
 struct edit_piece { /* a message, head included */
     const uint8_t *bytes;
@@ -74,6 +75,8 @@ edit_open(struct edit *edit, h5store_err *err)
         const uint8_t *at = block + (i == 0 ? edit->prefix : 4);
         const uint8_t *end = block + header->blocks[i].length - OHDR_CHECKSUM;
 
+        if (header->blocks[i].length > EDIT_MOST)
+            return H5STORE_DONE;
         for (; end - at >= (ptrdiff_t)OHDR_HEAD; at += edit_size(at)) {
             if (at[0] == OHDR_NIL)
                 continue;

@@ -6,7 +6,9 @@
  * HDF5 takes some 100,000 instructions for a dataset with five attributes, and a process that has
  * to open the file anew first, since another one committed, a million.  The bytes themselves are
  * few and fixed by the HDF5 File Format Specification (version 3, IV.A.2): these functions put
- * messages one behind the other, as HDF5 1.10 does with its newest format, which tests compare.
+ * messages one behind the other, as HDF5 1.10 does with its newest format.  Tests compare them.
+ * Different are only that the names of links are always said to be UTF-8, and that compound, enum
+ * and array types have the form in which HDF5 gives them away, which is longer than in its files.
  *
  * A draft is filled message by message and then written.  Running out of memory, or a message
  * that is too long for a header, is noted and reported when it is written.
