@@ -67,7 +67,9 @@ typedef H5O_info_t hs_header_info;
 #if H5_VERSION_GE(2, 0, 0)
 #define hs_read_chunk(dataset, origin, mask, buffer, size) \
     H5Dread_chunk2((dataset), H5P_DEFAULT, (origin), (mask), (buffer), (size))
+#define hs_type_decode(bytes, size) H5Tdecode2((bytes), (size))
 #else
+#define hs_type_decode(bytes, size) ((void)(size), H5Tdecode(bytes))
 #define hs_read_chunk(dataset, origin, mask, buffer, size) \
     ((void)(size), H5Dread_chunk((dataset), H5P_DEFAULT, (origin), (mask), (buffer)))
 #endif
