@@ -343,8 +343,12 @@ def test_a_full_disk_can_be_emptied_by_removing(small_place: Path, kind_of_place
         put_until_full(store, kept, (MIB, 100_000, 20_000, 3000, 300, 30))
         free = free_bytes(small_place)
         if kind_of_place in COPY_ON_WRITE:
-            with pytest.raises(decache.NoSpaceError, match="No space left on device"):
-                store.discard(next(iter(kept)))
+            first = next(iter(kept))
+            try:  # which writes some hundred bytes, for which there is room or not
+                store.discard(first)
+                del kept[first]
+            except decache.NoSpaceError as error:
+                assert "No space left on device" in str(error)
             (small_place / "ballast").unlink()
         for name in list(kept)[:4]:
             store.discard(name)
