@@ -67,23 +67,19 @@ direct_compare_puts(const void *a, const void *b)
     return memcmp(&(*left)->id, &(*right)->id, sizeof(h5store_id));
 }
 
+static int
+direct_compare_id(const void *id, const void *put)
+{
+    return memcmp(id, &(*(const hs_put *const *)put)->id, sizeof(h5store_id));
+}
+
 static const hs_put *
 direct_put_of(const struct direct_job *job, const h5store_id *id)
 {
-    size_t low = 0, high = job->batch->put_count;
+    const hs_put *const *found = bsearch(id, job->puts, job->batch->put_count, sizeof *job->puts,
+                                         direct_compare_id);
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = memcmp(&job->puts[middle]->id, id, sizeof *id);
-
-        if (order == 0)
-            return job->puts[middle];
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
+    return found != NULL ? *found : NULL;
 }
 
 /* Were bytes written for a put?  Then what has its name may have metadata that cannot be read. */
@@ -228,7 +224,7 @@ direct_op(struct direct_job *job, const batch_op *op, h5store_err *err)
     case DISCARD:
         rc = h5store_id_parse(op->key, &id, err);
         if (rc == H5STORE_OK)
-            rc = hs_direct_discard(c, &id, err);
+            rc = hs_direct_discard(c, op->key, err);
         return rc == H5STORE_OK ? hs_id_list_add(&job->orphans, &id, err) : rc;
     default:
         return H5STORE_DONE;

@@ -382,10 +382,13 @@ blob_make(hs_container *c, hid_t file, const char *path, const hs_blob_parts *pa
 
 /* loose -> used */
 static int
-blob_use_extent(hs_container *c, const char *path, hs_extent extent, h5store_err *err)
+blob_use_extent(hs_container *c, const h5store_id *id, hs_extent extent, h5store_err *err)
 {
+    char path[HS_BLOB_PATH_SIZE];
+
     if (hs_space_tighten(hs_container_space(c), extent))
         return H5STORE_OK;
+    hs_blob_path(id, path);
     return hs_fail(err, H5STORE_E_DAMAGED, 0,
                    "the place of blob '%s' is not in the space table of '%s'", path,
                    hs_container_path(c));
@@ -395,12 +398,10 @@ int
 hs_blob_made(hs_container *c, const hs_blob_parts *parts, h5store_err *err)
 {
     hs_counters *counters = &hs_container_space(c)->counters;
-    char path[HS_BLOB_PATH_SIZE];
     int rc = H5STORE_OK;
 
-    hs_blob_path(parts->id, path);
     if (parts->layout->kind == HS_LAYOUT_CHUNKED)
-        rc = blob_use_extent(c, path, parts->extent, err);
+        rc = blob_use_extent(c, parts->id, parts->extent, err);
     if (rc < 0)
         return rc;
     counters->blobs++;
@@ -574,17 +575,15 @@ blob_exchange(hs_container *c, hid_t file, const hs_blob *old, const hs_blob_par
               h5store_err *err)
 {
     HS_CLEANUP(hs_ohdr_release) hs_ohdr header = {0};
-    char path[HS_BLOB_PATH_SIZE];
     uint64_t address;
     int rc = hs_blob_find(file, parts->id, &address, err);
 
-    hs_blob_path(parts->id, path);
     if (rc == H5STORE_OK)
         rc = hs_ohdr_read(hs_container_pager(c), address, &header, err);
     if (rc == H5STORE_OK)
         rc = hs_packed_rewrite(hs_container_pager(c), &header, parts->packed, parts->extent, err);
     if (rc == H5STORE_OK)
-        rc = blob_use_extent(c, path, parts->extent, err);
+        rc = blob_use_extent(c, parts->id, parts->extent, err);
     if (rc == H5STORE_OK)
         rc = hs_space_loosen(hs_container_space(c), old->extent, hs_container_sequence(c), err);
     if (rc == H5STORE_OK)

@@ -120,7 +120,7 @@ checkpoint_apply(hs_container *c, h5store_err *err)
 {
     HS_CLEANUP(hs_freep) hs_page **pages = NULL;
     uint8_t old[HS_SUPERBLOCK_SIZE], fresh[HS_SUPERBLOCK_SIZE];
-    int rc = hs_space_load(&c->space, &c->pager, err);
+    int rc = container_load_space(c, err);
 
     if (rc == H5STORE_OK)
         rc = hs_overlay_sorted(&c->pager.committed, &pages, err);
@@ -130,7 +130,6 @@ checkpoint_apply(hs_container *c, h5store_err *err)
         rc = hs_pager_read(&c->pager, 0, fresh, sizeof fresh, err);
     if (rc < 0)
         return rc;
-    c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     rc = checkpoint_lengthen(c, err);
     if (rc < 0)
         return rc;

@@ -261,6 +261,16 @@ hs_container_use_hdf5(hs_container *c, hid_t *file, h5store_err *err)
     return rc;
 }
 
+int
+container_load_space(hs_container *c, h5store_err *err)
+{
+    int rc = hs_space_load(&c->space, &c->pager, err);
+
+    if (rc == H5STORE_OK)
+        c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
+    return rc;
+}
+
 static int
 container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5store_err *err)
 {
@@ -272,10 +282,9 @@ container_open_scope(hs_container *c, container_scope scope, hid_t *file, h5stor
     if (rc == H5STORE_OK && c->foreign)
         container_forget(c);
     if (rc == H5STORE_OK)
-        rc = hs_space_load(&c->space, &c->pager, err);
+        rc = container_load_space(c, err);
     if (rc < 0)
         return rc;
-    c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
     c->scope = scope;
     c->usage_loaded = c->usage_changed = c->notes_due = c->groups_go = false;
     c->scope_hdf5 = c->scope_headers = false;

@@ -46,8 +46,6 @@ hs_container_may_spare_hdf5(const hs_container *c)
 static int
 headers_drop(hs_container *c, h5store_err *err)
 {
-    int rc;
-
     if (!c->scope_headers)
         return H5STORE_OK;
     c->scope_headers = false;
@@ -55,9 +53,7 @@ headers_drop(hs_container *c, h5store_err *err)
     hs_groups_forget(c->groups);
     hs_space_forget(&c->space);
     c->usage_loaded = c->usage_changed = false;
-    rc = hs_space_load(&c->space, &c->pager, err);
-    c->space.eoa = hs_max(c->space.eoa, c->foreign_eoa);
-    return rc;
+    return container_load_space(c, err);
 }
 
 int

@@ -102,6 +102,8 @@ struct hs_container {
 /* container.c, for the others; mutex held unless said otherwise. */
 int container_enter(hs_container *c, h5store_err *err); /* takes the mutex, checks the process */
 void container_leave(hs_container *c);
+/* The space table, and no less than other programs have taken. */
+int container_load_space(hs_container *c, h5store_err *err);
 int container_sync_log(hs_container *c, h5store_err *err); /* with or without the mutex */
 void container_drop_handle(hs_container *c);               /* goes into HDF5 */
 void container_close_handle(hs_container *c);              /* inside HDF5 */

@@ -227,14 +227,13 @@ hs_direct_keep(hs_container *c, const char *id, uint64_t address, h5store_err *e
 }
 
 int
-hs_direct_discard(hs_container *c, const h5store_id *id, h5store_err *err)
+hs_direct_discard(hs_container *c, const char *id, h5store_err *err)
 {
-    char path[HS_BLOB_PATH_SIZE], text[H5STORE_ID_TEXT_SIZE];
+    char path[HS_BLOB_PATH_SIZE];
     uint64_t address;
     int rc;
 
-    h5store_id_format(id, text);
-    direct_kept_path(text, path);
+    direct_kept_path(id, path);
     rc = direct_address(c, path, &address, err);
     if (rc == H5STORE_OK)
         rc = hs_container_change_references(c, address, -1, err);

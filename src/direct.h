@@ -27,7 +27,7 @@ int hs_direct_drop_unused(hs_container *container, const hs_id_list *orphans, bo
  * one. */
 int hs_direct_is_kept(hs_container *container, const char *id, bool *kept, h5store_err *err);
 int hs_direct_keep(hs_container *container, const char *id, uint64_t address, h5store_err *err);
-int hs_direct_discard(hs_container *container, const h5store_id *id, h5store_err *err);
+int hs_direct_discard(hs_container *container, const char *id, h5store_err *err);
 
 /* Make an item that is not there; @p blobs: the addresses of those that it links to, which count
  * these links already, and @p linked_bytes their bytes. */

@@ -33,7 +33,6 @@ extent_take(hs_container *c, hs_extent *extents, size_t count, uint64_t least, s
 
     if (least > 0 && hs_space_has_free(space, least) && !hs_space_has_free(space, extents->length))
         extents->length = least;
-
     for (*pinned = 0; *pinned < count; ++*pinned) {
         hs_extent *extent = &extents[*pinned];
         bool reused;
@@ -82,9 +81,10 @@ hs_extent_reserve_all(hs_container *c, hs_extent *extents, size_t count, h5store
 }
 
 int
-hs_extent_reserve_some(hs_container *c, uint64_t least, hs_extent *extent, h5store_err *err)
+hs_extent_reserve_some(hs_container *c, uint64_t length, uint64_t least, hs_extent *extent,
+                       h5store_err *err)
 {
-    hs_extent taken = *extent;
+    hs_extent taken = {.length = length};
     int rc = extent_reserve(c, &taken, 1, least, err);
 
     if (rc == H5STORE_OK)
@@ -95,12 +95,7 @@ hs_extent_reserve_some(hs_container *c, uint64_t least, hs_extent *extent, h5sto
 int
 hs_extent_reserve(hs_container *c, uint64_t length, hs_extent *extent, h5store_err *err)
 {
-    hs_extent taken = {.length = length};
-    int rc = hs_extent_reserve_some(c, 0, &taken, err);
-
-    if (rc == H5STORE_OK)
-        *extent = taken;
-    return rc;
+    return hs_extent_reserve_some(c, length, 0, extent, err);
 }
 
 void

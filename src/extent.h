@@ -26,10 +26,10 @@ int hs_extent_reserve_ahead(hs_container *container, uint64_t length, hs_extent 
                             h5store_err *err);
 void hs_extent_give_up_ahead(hs_container *container);
 
-/* As hs_extent_reserve for the length that @p extent comes with, or, where the file has free space
- * for @p least bytes but not for those, for @p least. */
-int hs_extent_reserve_some(hs_container *container, uint64_t least, hs_extent *extent,
-                           h5store_err *err);
+/* As hs_extent_reserve for @p length bytes, or, where the file has free space for @p least bytes
+ * but not for those, for @p least; 0: not less than @p length. */
+int hs_extent_reserve_some(hs_container *container, uint64_t length, uint64_t least,
+                           hs_extent *extent, h5store_err *err);
 
 /* The same for several lengths in one commit; all or none.  @p extents comes with the lengths
  * and gets the addresses. */

@@ -53,15 +53,14 @@ ahead_reserve(hs_container *c, hs_ahead *ahead, uint64_t length, hs_extent *exte
               h5store_err *err)
 {
     uint64_t run = ahead_run(c, ahead, length);
-    hs_extent taken = {.length = run * length};
+    hs_extent taken;
     int rc;
 
     ahead_drop(c, ahead);
-    rc = hs_extent_reserve_some(c, length, &taken, err);
+    rc = hs_extent_reserve_some(c, run * length, length, &taken, err);
     if (rc == H5STORE_E_NO_SPACE && run > 1) {
         run = 1;
-        taken.length = length;
-        rc = hs_extent_reserve_some(c, length, &taken, err);
+        rc = hs_extent_reserve(c, length, &taken, err);
     }
     if (rc < 0)
         return rc;

@@ -261,6 +261,7 @@ ohdr_make_room(struct ohdr_job *job, hs_ohdr *header, h5store_err *err)
     header->attributes = (hs_ohdr_attribute *)(void *)(job->bytes + first + blocks + links);
     memcpy(header->blocks, job->blocks, blocks);
     header->block_count = job->block_count;
+    header->prefix = job->prefix;
     return H5STORE_OK;
 }
 

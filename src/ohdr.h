@@ -60,6 +60,7 @@ typedef struct hs_ohdr {
     uint32_t references;   /* hard links to the object */
     hs_ohdr_block *blocks; /* all chunks, the first one first */
     size_t block_count;
+    size_t prefix; /* bytes of the first one before its messages */
     bool is_group;
     bool links_dense;          /* the links lie in a fractal heap */
     bool links_ordered;        /* they have numbers, in the order in which they came */

@@ -5,10 +5,10 @@
  * A header is one block or more, each a run of messages; what is free in a block is a message of
  * kind 0 ("NIL"), or, if it is too short for that, a gap at the end.  A link goes into the first
  * block that has room for it.  If none has, there comes a new block, twice as large as what it
- * takes in: all short blocks but the first, so that a group of a thousand links has a dozen blocks
- * and not the thousand that HDF5 would make, and the new link.  What says where the new block is,
- * a continuation message, stands where that of a short block stood; the first time links have to
- * make room for it, which move to the new block.
+ * takes in: all short blocks but the first, so that a group of five hundred links has half a dozen
+ * blocks and not the five hundred that HDF5 would make, and the new link.  What says where the new
+ * block is, a continuation message, stands where that of a short block stood; the first time links
+ * have to make room for it, which move to the new block.
  *
  * Blocks are put together anew in memory from the messages they are to have, in the order they had,
  * and written whole: the pager holds no page that is as it was.
@@ -31,7 +31,6 @@ struct edit_piece { /* a message, head included */
 struct edit {
     hs_pager *pager;
     const hs_ohdr *header;
-    size_t prefix; /* bytes of the first block before its messages */
     struct edit_piece *pieces;
     size_t count, room;
 };
@@ -64,15 +63,12 @@ edit_open(struct edit *edit, h5store_err *err)
 {
     const hs_ohdr *header = edit->header;
     const uint8_t *block = header->bytes;
-    unsigned flags = block[5];
     int rc = H5STORE_OK;
 
-    if (flags & OHDR_ORDER_TRACKED)
+    if (block[5] & OHDR_ORDER_TRACKED)
         return H5STORE_DONE;
-    edit->prefix = 6u + (flags & OHDR_HAS_TIMES ? 16u : 0) + (flags & OHDR_HAS_LIMITS ? 4u : 0) +
-                   (1u << (flags & OHDR_LENGTH_WIDTH));
     for (size_t i = 0; i < header->block_count; block += header->blocks[i].length, i++) {
-        const uint8_t *at = block + (i == 0 ? edit->prefix : 4);
+        const uint8_t *at = block + (i == 0 ? header->prefix : 4);
         const uint8_t *end = block + header->blocks[i].length - OHDR_CHECKSUM;
 
         if (header->blocks[i].length > EDIT_MOST)
@@ -107,7 +103,7 @@ edit_capacity(const struct edit *edit, size_t block)
 {
     size_t length = (size_t)edit->header->blocks[block].length;
 
-    return length - (block == 0 ? edit->prefix : 4) - OHDR_CHECKSUM;
+    return length - (block == 0 ? edit->header->prefix : 4) - OHDR_CHECKSUM;
 }
 
 /* Write a block that begins with @p prefix and has the messages of @p block. */
@@ -141,8 +137,9 @@ edit_rewrite(const struct edit *edit, size_t block, h5store_err *err)
 {
     const hs_ohdr_block *blocks = edit->header->blocks;
 
-    return block == 0 ? edit_write(edit, block, blocks[0], edit->header->bytes, edit->prefix, err)
-                      : edit_write(edit, block, blocks[block], (const uint8_t *)"OCHK", 4, err);
+    return block == 0
+               ? edit_write(edit, block, blocks[0], edit->header->bytes, edit->header->prefix, err)
+               : edit_write(edit, block, blocks[block], (const uint8_t *)"OCHK", 4, err);
 }
 
 /* ---- a new block ------------------------------------------------------ */

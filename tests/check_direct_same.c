@@ -120,12 +120,11 @@ take_apart(const hs_ohdr *header, struct messages *messages)
     messages->count = 0;
     memcpy(block, header->bytes, size);
     for (size_t i = 0; i < header->block_count; block += header->blocks[i].length, i++) {
-        unsigned flags = messages->bytes[5];
         uint8_t *at = block + 4, *end = block + header->blocks[i].length - OHDR_CHECKSUM;
 
-        ck_assert_uint_eq(flags & OHDR_ORDER_TRACKED, 0);
+        ck_assert_uint_eq(messages->bytes[5] & OHDR_ORDER_TRACKED, 0);
         if (i == 0)
-            at += 2 + (flags & OHDR_HAS_TIMES ? 16 : 0) + (1u << (flags & OHDR_LENGTH_WIDTH));
+            at = block + header->prefix;
         for (size_t length; end - at >= (ptrdiff_t)OHDR_HEAD; at += length) {
             length = OHDR_HEAD + ((size_t)at[1] | (size_t)at[2] << 8);
             if (at[0] == OHDR_NIL || at[0] == OHDR_CONTINUATION || at[0] == OHDR_LINK ||
