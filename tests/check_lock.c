@@ -250,11 +250,13 @@ END_TEST
 /* ---- many at once ----------------------------------------------------- */
 
 #define BUSY 8
-#define TURNS 4000
+#define TURNS 2000 /* of all, at most */
+#define SHARE 60   /* of one */
 
 struct contest {
     atomic_bool stop;
     atomic_uint total;
+    atomic_uint content;       /* how many have had their share */
     unsigned turns[BUSY];      /* each written by one child */
     volatile unsigned guarded; /* changed under WRITE alone, in two steps */
     int number;                /* of the child to be started */
@@ -274,11 +276,13 @@ compete(child *parent, void *context)
 
         child_assert(hs_lock_take(h.locks, HS_LOCK_WRITE, HS_EXCLUSIVE, later(LONG), NULL) == 0);
         seen = contest->guarded;
-        hs_os_sleep(0);
+        hs_os_sleep(1000 * 1000); /* the others are in their pauses when it is given back */
         contest->guarded = seen + 1;
         hs_lock_release(h.locks, HS_LOCK_WRITE);
-        contest->turns[me]++;
-        if (atomic_fetch_add(&contest->total, 1) + 1 >= TURNS)
+        if (++contest->turns[me] == SHARE)
+            atomic_fetch_add(&contest->content, 1);
+        if (atomic_fetch_add(&contest->total, 1) + 1 >= TURNS ||
+            atomic_load(&contest->content) == BUSY)
             atomic_store(&contest->stop, true);
     }
     close_handle(&h);
@@ -301,11 +305,11 @@ START_TEST(busy_writers_all_get_their_turns)
         ck_assert_int_eq(child_wait(children[i]), 0);
     for (int i = 0; i < BUSY; i++) {
         sum += contest->turns[i];
-        /* An even share is 500.  Without the turnstile one of eight can get none. */
-        ck_assert_msg(contest->turns[i] >= TURNS / BUSY / 10, "writer %d had %u turns of %u", i,
+        /* With even shares all are content after 480 turns; one whom other work keeps from a core
+         * for a while is waited for.  Without the turnstile nearly all turns go to one of them. */
+        ck_assert_msg(contest->turns[i] >= SHARE, "writer %d had %u turns of %u", i,
                       contest->turns[i], contest->total);
     }
-    ck_assert_uint_ge(sum, TURNS);
     ck_assert_uint_eq(contest->guarded, sum); /* two inside at once would have lost one */
 }
 END_TEST
