@@ -52,7 +52,7 @@ hs_container_deadline(const hs_container *c)
 int
 hs_container_check_process(const hs_container *c, h5store_err *err)
 {
-    if (c->pid == getpid())
+    if (c->pid == hs_os_process())
         return H5STORE_OK;
     return hs_fail(err, H5STORE_E_FORKED, 0,
                    "container '%s' was opened before a fork, by process %ld; open it again in "
@@ -85,6 +85,7 @@ container_enter(hs_container *c, h5store_err *err)
 void
 container_leave(hs_container *c)
 {
+    c->wal.length = 0;
     pthread_mutex_unlock(&c->mutex);
 }
 
@@ -149,7 +150,7 @@ container_forget(hs_container *c)
     c->generation++;
 }
 
-/* Are file and log still the ones at their paths? */
+/* Are file and log still the ones at their paths?  Learns how long the log is. */
 static int
 container_check_files(hs_container *c, h5store_err *err)
 {
@@ -162,6 +163,7 @@ container_check_files(hs_container *c, h5store_err *err)
         rc = hs_os_fstat(c->log_fd, c->log_path, &status, err);
         if (rc < 0)
             return rc;
+        c->wal.length = (uint64_t)status.st_size;
     }
     if (status.st_nlink > 0)
         return H5STORE_OK;
@@ -344,6 +346,7 @@ hs_container_is_current(hs_container *c, bool *current, h5store_err *err)
     int rc = H5STORE_DONE;
 
     assert(c->scope == SCOPE_READ);
+    c->wal.length = 0; /* it may be longer by now */
     *current = true;
     if (c->log_fd < 0)
         return H5STORE_OK;

@@ -425,7 +425,7 @@ container_new(const char *path, const h5store_options *options, h5store_err *err
         free(c);
         return NULL;
     }
-    c->pid = getpid();
+    c->pid = hs_os_process();
     c->read_only = (options->flags & H5STORE_READ_ONLY) != 0;
     c->durability = options->durability;
     c->timeout = (uint64_t)(options->timeout * 1e9);

@@ -105,7 +105,7 @@ hs_locks_open(int fd, const char *path, bool writable, hs_locks **locks, h5store
     made->fd = fd;
     made->path = path;
     made->writable = writable;
-    made->pid = getpid();
+    made->pid = hs_os_process();
     made->chance = hs_os_now() ^ (uint64_t)made->pid << 32 ^ (uint64_t)(uintptr_t)made;
     made->chance |= 1; /* xorshift never leaves 0 */
     *locks = made;
@@ -127,7 +127,7 @@ hs_locks_close(hs_locks *locks)
 {
     if (locks == NULL)
         return;
-    if (locks->pid == getpid())
+    if (locks->pid == hs_os_process())
         lock_drop(locks, LOCK_PINS, LOCK_END - LOCK_PINS);
     free(locks->pins);
     free(locks);

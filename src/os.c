@@ -4,7 +4,7 @@
  *
  * Owns one pointer, hs_os, to the table in use; it is changed by tests alone, while no
  * container is open.  Calls whose failure no test needs (clock, sleep, random numbers, the
- * CPU mask) are made directly.
+ * CPU mask, the process) are made directly.
  *
  * Always holds: EINTR and short counts are dealt with here and seen by nobody else; no
  * call moves more than 1 GiB, since Linux moves at most 2 GiB less a page; an offset that
@@ -13,6 +13,7 @@
 #include "os.h"
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -565,6 +566,39 @@ hs_os_boot_id(uint8_t bytes[16])
     }
     if (digits < 32)
         memset(bytes, 0, 16);
+}
+
+/* A page which the kernel fills with zeros in the child of any fork (Linux 4.14), and in which
+ * a process notes its id.  NULL: not to be had. */
+static _Atomic pid_t *os_noted;
+
+static void
+os_have_page(void)
+{
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        return;
+    if (madvise(page, size, MADV_WIPEONFORK) == 0)
+        os_noted = page;
+    else
+        (void)munmap(page, size);
+}
+
+pid_t
+hs_os_process(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pid_t process;
+
+    (void)pthread_once(&once, os_have_page);
+    if (os_noted == NULL)
+        return getpid();
+    process = *os_noted;
+    if (process == 0)
+        *os_noted = process = getpid();
+    return process;
 }
 
 int

@@ -133,6 +133,9 @@ void hs_os_sleep(uint64_t nanoseconds);
 int hs_os_random(uint8_t bytes[16], h5store_err *err);
 void hs_os_boot_id(uint8_t bytes[16]);
 
+/* getpid(), mostly without a system call: asked several times in each scope. */
+pid_t hs_os_process(void);
+
 /* CPUs this process may run on (sched_getaffinity), at least 1. */
 int hs_os_cpu_count(void);
 

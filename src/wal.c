@@ -229,6 +229,8 @@ hs_wal_next(hs_wal *wal, hs_wal_record *record, h5store_err *err)
         uint8_t peek[WAL_RECORD_HEADER];
 
         wal->window_size = 0;
+        if (wal->length != 0 && wal->length <= wal->tail)
+            return H5STORE_DONE;
         rc = hs_os_pread(wal->fd, wal->path, peek, sizeof peek, wal->tail, &have, err);
         if (rc < 0)
             return rc;
@@ -273,14 +275,20 @@ hs_wal_record_blob(const hs_wal_record *record, size_t index)
 static int
 wal_cut(hs_wal *wal, h5store_err *err)
 {
+    uint64_t length = wal->length;
     struct stat status;
-    int rc = hs_os_fstat(wal->fd, wal->path, &status, err);
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    if ((uint64_t)status.st_size <= wal->tail)
+    if (length == 0) {
+        rc = hs_os_fstat(wal->fd, wal->path, &status, err);
+        if (rc < 0)
+            return rc;
+        length = (uint64_t)status.st_size;
+    }
+    if (length <= wal->tail)
         return H5STORE_OK;
     wal->reserved = 0;
+    wal->length = 0;
     return hs_os_truncate(wal->fd, wal->path, wal->tail, err);
 }
 
@@ -356,6 +364,7 @@ hs_wal_append(hs_wal *wal, const hs_overlay *pages, const hs_wal_blob *blobs, si
     rc = wal_cut(wal, err);
     if (rc < 0)
         return rc;
+    wal->length = 0;
     rc = hs_os_pwrite(wal->fd, wal->path, record, WAL_RECORD_HEADER + body, wal->tail, err);
     if (rc < 0)
         return rc; /* torn, at worst: the next append cuts it off */
@@ -377,6 +386,7 @@ hs_wal_reset(hs_wal *wal, h5store_err *err)
     if (rc < 0)
         return rc;
     hs_wal_rewind(wal);
+    wal->length = 0;
     /* New records take the place of old ones.  Under the old header, after a power cut, the
      * old ones that were not overwritten yet would be laid over a file that is newer. */
     rc = hs_os_datasync(wal->fd, wal->path, err);

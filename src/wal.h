@@ -60,6 +60,8 @@ typedef struct hs_wal {
     size_t window_size, window_room;
     uint64_t window_start;
     uint64_t reserved; /* there are blocks up to here, as far as this process knows */
+    uint64_t length;   /* of the log when the scope that is open began (container.c); 0: not known.
+                          While WRITE is held nobody else makes it longer. */
 } hs_wal;
 
 void hs_wal_release(hs_wal *wal);

@@ -9,6 +9,7 @@
 #include "support/fixture.h"
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
@@ -365,6 +366,28 @@ END_TEST
 
 /* ---- mapping ---------------------------------------------------------- */
 
+START_TEST(each_process_knows_its_own_id)
+{
+    int status;
+    pid_t child;
+
+    ck_assert_int_eq(hs_os_process(), getpid());
+    child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        bool right = hs_os_process() == getpid() && hs_os_process() == getpid();
+        pid_t grandchild = fork(); /* the page is one of a child now */
+
+        if (grandchild == 0)
+            _exit(hs_os_process() == getpid() ? 0 : 1);
+        _exit(right && waitpid(grandchild, &status, 0) == grandchild && status == 0 ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(hs_os_process(), getpid());
+}
+END_TEST
+
 START_TEST(mapping_shows_the_file)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -402,6 +425,7 @@ os_suite(void)
     tcase_add_test(blocks, room_of_the_disk_is_told);
     tcase_add_test(blocks, missing_fallocate_is_no_failure);
     tcase_add_test(blocks, punching_gives_blocks_back_and_leaves_zeros);
+    tcase_add_test(blocks, each_process_knows_its_own_id);
     tcase_add_test(blocks, mapping_shows_the_file);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         tcase_add_checked_fixture(cases[i], setup, teardown);

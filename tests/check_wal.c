@@ -291,6 +291,34 @@ START_TEST(torn_tail_is_the_end)
 }
 END_TEST
 
+/* Who has just learnt how long the log is need not look beyond that; a torn record is cut off all
+ * the same, and once something was appended the length is not known any more. */
+START_TEST(known_length_saves_a_look)
+{
+    append(1, 0, 1);
+    start_reading(&reader);
+    expect_record(&reader, 1, 1, 0, 1);
+    reader.length = log_size();
+    append(2, 1, 3);
+    expect_end(&reader);
+    reader.length = log_size();
+    expect_record(&reader, 2, 2, 1, 3);
+    reader.length = 0;
+    expect_end(&reader);
+
+    ck_assert_int_eq(pwrite(writer.fd, "torn", 4, (off_t)log_size()), 4);
+    writer.length = log_size();
+    append(1, 0, 1);
+    ck_assert_uint_eq(writer.length, 0);
+    ck_assert_uint_eq(log_size(), writer.tail);
+    expect_record(&reader, 3, 1, 0, 1);
+    writer.length = log_size();
+    append(1, 0, 1);
+    ck_assert_uint_eq(log_size(), writer.tail);
+    expect_record(&reader, 4, 1, 0, 1);
+}
+END_TEST
+
 START_TEST(flipped_byte_is_the_end)
 {
     uint64_t before, whole;
@@ -491,6 +519,7 @@ wal_suite(void)
     tcase_add_test(records, records_are_read_as_they_were_appended);
     tcase_add_test(records, reader_follows_the_writer);
     tcase_add_test(records, torn_tail_is_the_end);
+    tcase_add_test(records, known_length_saves_a_look);
     tcase_add_test(records, flipped_byte_is_the_end);
     tcase_add_test(records, stale_bytes_are_the_end);
     tcase_add_test(records, record_of_another_epoch_is_the_end);

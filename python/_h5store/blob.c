@@ -188,6 +188,12 @@ blob_get_info(BlobObject *self, void *Py_UNUSED(closure))
     return blob_info_new(state_of((PyObject *)self), h5store_blob_get_info(self->blob), NULL);
 }
 
+static PyObject *
+blob_get_dtype(BlobObject *self, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString(h5store_blob_get_info(self->blob)->array.dtype);
+}
+
 static PyMethodDef blob_methods[] = {
     {"read", (PyCFunction)blob_read, METH_VARARGS, "read(dtype, check='fast') -> new array"},
     {"read_into", (PyCFunction)blob_read_into, METH_VARARGS, "read_into(buffer, check='fast')"},
@@ -196,6 +202,7 @@ static PyMethodDef blob_methods[] = {
 
 static PyGetSetDef blob_getset[] = {
     {"info", (getter)blob_get_info, NULL, "A BlobInfo.", NULL},
+    {"dtype", (getter)blob_get_dtype, NULL, "NumPy's description as text: info.dtype.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

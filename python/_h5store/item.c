@@ -61,6 +61,17 @@ item_get_link_count(ItemObject *self, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+item_get_linked_bytes(ItemObject *self, void *Py_UNUSED(closure))
+{
+    size_t count = h5store_item_link_count(self->item);
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++)
+        sum += h5store_blob_get_info(h5store_item_blob(self->item, i))->array.nbytes;
+    return PyLong_FromUnsignedLongLong(sum);
+}
+
+static PyObject *
 item_blob(ItemObject *self, PyObject *args)
 {
     Py_ssize_t index;
@@ -85,6 +96,7 @@ static PyGetSetDef item_getset[] = {
     {"output", (getter)item_get_output, NULL, "bytes", NULL},
     {"metadata", (getter)item_get_metadata, NULL, "str", NULL},
     {"link_count", (getter)item_get_link_count, NULL, "How many blobs it links to.", NULL},
+    {"linked_bytes", (getter)item_get_linked_bytes, NULL, "Bytes of their arrays.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

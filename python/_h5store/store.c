@@ -264,7 +264,7 @@ done:
 }
 
 static PyObject *
-store_item(StoreObject *self, PyObject *args)
+store_get_item(StoreObject *self, PyObject *args, int required)
 {
     PyObject *collection, *key, *result = NULL;
     h5store_item *item = NULL;
@@ -281,7 +281,9 @@ store_item(StoreObject *self, PyObject *args)
     rc = h5store_item_open(store, PyBytes_AsString(collection), PyBytes_AsString(key), &item, &err);
     CALL_END
     store_leave(self);
-    if (rc < 0)
+    if (rc == H5STORE_E_NOT_FOUND && !required)
+        result = Py_NewRef(Py_None);
+    else if (rc < 0)
         error_raise(state_of((PyObject *)self), &err);
     else
         result = item_new(state_of((PyObject *)self), self, item);
@@ -289,6 +291,18 @@ done:
     Py_XDECREF(collection);
     Py_XDECREF(key);
     return result;
+}
+
+static PyObject *
+store_item(StoreObject *self, PyObject *args)
+{
+    return store_get_item(self, args, 1);
+}
+
+static PyObject *
+store_find_item(StoreObject *self, PyObject *args)
+{
+    return store_get_item(self, args, 0);
 }
 
 /* A malloc'ed text from the library as str; released here. */
@@ -514,6 +528,8 @@ static PyMethodDef store_methods[] = {
     {"blob", (PyCFunction)store_blob, METH_VARARGS, "blob(id) -> Blob"},
     {"has_item", (PyCFunction)store_has_item, METH_VARARGS, "has_item(collection, key) -> bool"},
     {"item", (PyCFunction)store_item, METH_VARARGS, "item(collection, key) -> Item"},
+    {"find_item", (PyCFunction)store_find_item, METH_VARARGS,
+     "find_item(collection, key) -> Item, or None if there is none"},
     {"get_metadata", (PyCFunction)store_get_metadata, METH_VARARGS,
      "get_metadata(collection, key) -> str"},
     {"get_source", (PyCFunction)store_get_source, METH_O, "get_source(collection) -> str"},

@@ -58,7 +58,7 @@ def read(blob: _h5store.Blob, check: str) -> np.ndarray:
     DamagedError
         The bytes are not those that were stored.
     """
-    return blob.read(_dtype.parse(blob.info.dtype), check)
+    return blob.read(_dtype.parse(blob.dtype), check)
 
 
 class PinnedMmap(mmap.mmap):

@@ -40,7 +40,7 @@ CONTAINER_NAME = "blobs.h5"
 _UNKNOWN_METADATA = {"duration": 0.0, "input_args": {}, "time": 0.0}
 
 
-#: Bytes of an array that may stay pinned between a question and the next.
+#: Bytes of arrays that may stay pinned between a question and the next.
 _SMALL = 4 << 20
 
 
@@ -240,7 +240,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         found = contained[2] if contained and contained[0] == tuple(call_id) else None
         self._settle()
         try:
-            return self._shared.run(lambda handle: self._load(handle, call_id, found))
+            return self._shared.run(self._load, _names.split_call(call_id), found)
         except Exception as error:
             item = kept() if kept is not None else None
             if item is not None:
@@ -254,9 +254,8 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             raise KeyError(f"{self._show(call_id)} cannot be read: {error}") from error
 
     def _load(
-        self, handle: _arrays.Handle, call_id: Sequence[str], found: _h5store.Item | None
+        self, handle: _arrays.Handle, names: tuple[str, str], found: _h5store.Item | None
     ) -> Any:
-        names = _names.split_call(call_id)
         item = handle.raw.item(*names) if found is None else found
         check, mode = self._options.verify, self.mmap_mode
         if mode is None:
@@ -291,32 +290,35 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         Its metadata are read on the way, since joblib asks for them next.
         """
         self._settle()
-        with _Telling(f"The cache is not asked for {_call(call_id)}"):
+        try:
             names = _names.split_call(call_id)
-            try:
-                text, item = self._shared.run(lambda handle: _look(handle, names))
-            except _h5store.NotFoundError:
-                self._thread.missed = tuple(call_id), self._why_missing(names)
-                return False
-            self._thread.contained = (tuple(call_id), text, item)
-            return True
-        return False
+            found = self._shared.run(_look, names)
+        except _h5store.NotFoundError:  # since it was looked at
+            found = None
+        except Exception as error:
+            warn(f"The cache is not asked for {_call(call_id)}: {_sentence(error)}")
+            return False
+        if found is None:
+            self._thread.missed = tuple(call_id), self._why_missing(names)
+            return False
+        self._thread.contained = (tuple(call_id), *found)
+        return True
 
     def get_metadata(self, call_id: Sequence[str]) -> dict[str, Any]:
         """Return the metadata of a result, or {} if there is none."""
         contained = self._thread.contained
         self._settle()
-        with _Telling(f"The metadata of {_call(call_id)} cannot be read"):
+        try:
             if contained and contained[0] == tuple(call_id) and contained[1] is not None:
                 self._thread.contained = (contained[0], None, contained[2])
                 return _metadata.decode(contained[1])
             names = _names.split_call(call_id)
-            try:
-                text = self._shared.run(lambda one: one.raw.get_metadata(*names))
-                return _metadata.decode(text)
-            except _h5store.NotFoundError:
-                return {}
-        return dict(_UNKNOWN_METADATA)
+            return _metadata.decode(self._shared.run(lambda one: one.raw.get_metadata(*names)))
+        except _h5store.NotFoundError:
+            return {}
+        except Exception as error:
+            warn(f"The metadata of {_call(call_id)} cannot be read: {_sentence(error)}")
+            return dict(_UNKNOWN_METADATA)
 
     def get_item_info(self, call_id: Sequence[str]) -> dict[str, Any]:
         """Return where a result is."""
@@ -462,7 +464,10 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
 
 
 class _Telling:
-    """Turn what goes wrong inside into a warning. (A generator would cost a hit some percent.)"""
+    """Turn what goes wrong inside into a warning.
+
+    (What a hit asks for has ``try`` instead: a text that is made and not needed takes a percent.)
+    """
 
     __slots__ = ("_what",)
 
@@ -481,20 +486,22 @@ class _Telling:
         return True
 
 
-def _look(handle: _arrays.Handle, names: tuple[str, str]) -> tuple[str, _h5store.Item | None]:
-    """Return the metadata of a result, and the result itself if it is small.
+def _look(
+    handle: _arrays.Handle, names: tuple[str, str]
+) -> tuple[str, _h5store.Item | None] | None:
+    """Return the metadata of a result, and the result itself if it is small; None: there is none.
 
     joblib asks for the one and loads the other right after. Large results are looked up again:
     looking up pins their arrays, and a thread may ask whether there is a result and never load
     it, nor ask for anything else.
     """
     try:
-        item = handle.raw.item(*names)
+        item = handle.raw.find_item(*names)
     except _h5store.DamagedError:
         return handle.raw.get_metadata(*names), None
-    small = item.link_count < 4 and all(
-        item.blob(link).info.nbytes <= _SMALL for link in range(item.link_count)
-    )
+    if item is None:
+        return None
+    small = item.link_count < 4 and item.linked_bytes <= _SMALL
     return item.metadata, item if small else None
 
 

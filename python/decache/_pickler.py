@@ -27,7 +27,7 @@ import math
 import pickle
 import struct
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -261,8 +261,7 @@ _PART = struct.Struct("<QI")  # length, link or INLINE
 _INLINE = 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The table at the start of an item's output.
 
     =====  ========================================================================
@@ -314,7 +313,7 @@ def decode(output: bytes) -> Layout:
         It is not an output of this format.
     """
     view = memoryview(output)
-    if bytes(view[: len(_MAGIC)]) != _MAGIC:
+    if output[: len(_MAGIC)] != _MAGIC:
         raise ValueError("the stored output is of an unknown version")
     if len(view) < _HEAD.size:
         raise ValueError("the stored output is cut short")
@@ -322,10 +321,9 @@ def decode(output: bytes) -> Layout:
     at = _HEAD.size + count * _PART.size
     if at > len(view):
         raise ValueError("the stored output is cut short")
-    table = [_PART.unpack_from(view, _HEAD.size + one * _PART.size) for one in range(count)]
 
     parts: list[tuple[int, int | None, memoryview | None]] = []
-    for length, link in table:
+    for length, link in _PART.iter_unpack(view[_HEAD.size : at]):
         if link == _INLINE:
             parts.append((length, None, view[at : at + length]))
             at += length

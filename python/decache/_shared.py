@@ -60,8 +60,10 @@ class SharedStore:
         self._handle: Handle | None = None
         self._pause: tuple[float, BaseException] | None = None
 
-    def run(self, action: Callable[[Handle], T]) -> T:
+    def run(self, action: Callable[..., T], *arguments: Any) -> T:
         """Run an action on the open container, a second time if it had to be opened anew.
+
+        It gets a `Handle`, and the arguments.
 
         Raises
         ------
@@ -70,7 +72,7 @@ class SharedStore:
         """
         handle = self.handle()
         try:
-            result = action(handle)
+            result = action(handle, *arguments)
         except _h5store.BusyError as error:
             self._pause = (time.monotonic() + _PAUSE, error)
             raise
@@ -80,7 +82,7 @@ class SharedStore:
             handle = self.handle()
             if isinstance(error, _h5store.ChangedError) and not handle.told:
                 warn(f"The cache {self.path} is opened anew: {error}")
-            result = action(handle)
+            result = action(handle, *arguments)
         self._tell(handle)
         return result
 

@@ -8,7 +8,6 @@ A large payload is read from its blob straight into the object that the unpickle
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -55,11 +54,10 @@ def load(item: _h5store.Item, check: str, read: Callable[[_h5store.Blob], Any]) 
         Whatever unpickling raises.
     """
     layout = _pickler.decode(item.output)
+    buffers = _buffers(item, layout.buffers, read)
     if len(layout.parts) == 1 and layout.parts[0][2] is not None:
-        stream: Any = io.BytesIO(layout.parts[0][2])
-    else:
-        stream = _Stream(item, layout, check)
-    return pickle.Unpickler(stream, buffers=_buffers(item, layout.buffers, read)).load()
+        return pickle.loads(layout.parts[0][2], buffers=buffers)
+    return pickle.Unpickler(_Stream(item, layout, check), buffers=buffers).load()
 
 
 def _buffers(
