@@ -20,7 +20,7 @@ from payload import MIB, Payload, touch
 
 CACHES = ("joblib", "decache", "decache-0.1.7")
 STORES = (*CACHES, "numpy", "h5py", "diskcache", "zarr")
-LIMITS = ("write", "sha256", "memcpy")
+LIMITS = ("bare", "write", "sha256", "memcpy")
 
 
 # ---- one turn ------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def workers(bench: Bench) -> None:
     nbytes, tasks = settings.task_bytes, settings.tasks
     rounds = settings.rounds or max(3, round(5 * settings.effort))
     for count in settings.workers:
-        for counts, order in bench.rounds(rounds, bench.peers(*CACHES)):
+        for counts, order in bench.rounds(rounds, bench.peers(*CACHES, "bare")):
             for name in order:
                 with bench.new_folder() as folder:
                     memory = peers.BY_NAME[name]().memory(folder)

@@ -27,6 +27,8 @@ from typing import Any
 import joblib
 import numpy as np
 
+from bare import read_file, write_file
+
 #: The operations of the interface, in the order in which a cell asks for them.
 OPERATIONS = ("new", "again", "hit", "map")
 
@@ -360,6 +362,15 @@ class Zarr(Peer):
 # ---- limits --------------------------------------------------------------------------------
 
 
+class Bare(MemoryPeer):
+    """The least that a backend behind joblib.Memory can be; see bare.py."""
+
+    name = "bare"
+    label = "limit: bare"
+    operations = ("new", "again", "hit")
+    backend = "bare"
+
+
 class WriteRead(Peer):
     """os.write to a new file, os.preadv into fresh memory; one thread, nothing else."""
 
@@ -368,27 +379,10 @@ class WriteRead(Peer):
     operations = ("new", "hit")
 
     def new(self, key: int, value: np.ndarray) -> None:
-        data = memoryview(value).cast("B")
-        descriptor = os.open(self._path(key), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            while data:
-                data = data[os.write(descriptor, data) :]
-        finally:
-            os.close(descriptor)
+        write_file(self._path(key), value)
 
     def hit(self, key: int) -> np.ndarray:
-        descriptor = os.open(self._path(key), os.O_RDONLY)
-        try:
-            array = np.empty(os.fstat(descriptor).st_size // 8, np.uint64)
-            data, done = memoryview(array).cast("B"), 0
-            while done < len(data):
-                got = os.preadv(descriptor, [data[done:]], done)
-                if got == 0:
-                    raise EOFError(self._path(key))
-                done += got
-            return array
-        finally:
-            os.close(descriptor)
+        return read_file(self._path(key))
 
     def _path(self, key: int) -> str:
         return os.path.join(self.folder, str(key))
@@ -430,8 +424,8 @@ class Memcpy(Peer):
 
 #: All of them; joblib is first, as the reference.
 ALL: tuple[type[Peer], ...] = (
-    Joblib, Decache, Decache017, NumpyFiles, H5py, DiskCache, Zarr, WriteRead, Sha256, Memcpy,
-    JoblibZlib, DecacheZlib,
+    Joblib, Decache, Decache017, NumpyFiles, H5py, DiskCache, Zarr, Bare, WriteRead, Sha256,
+    Memcpy, JoblibZlib, DecacheZlib,
 )  # fmt: skip
 
 BY_NAME = {peer.name: peer for peer in ALL}

@@ -33,7 +33,7 @@ COLOURS = {
     "joblib": "#555555", "decache": "#d55e00", "decache-0.1.7": "#e69f00", "numpy": "#0072b2",
     "h5py": "#009e73", "diskcache": "#cc79a7", "zarr": "#56b4e9",
 }  # fmt: skip
-LIMITS = {"write": ":", "sha256": "--", "memcpy": "-."}
+LIMITS = {"bare": (0, (1, 3)), "write": ":", "sha256": "--", "memcpy": "-."}
 
 STYLE = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,

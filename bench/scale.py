@@ -50,7 +50,7 @@ def many(bench: Bench) -> None:
     what is removed.
     """
     count = bench.settings.results
-    names = bench.peers(*(CACHES if count <= 20_000 else CACHES[:2]))
+    names = bench.peers(*((*CACHES, "bare") if count <= 20_000 else CACHES[:2]))
     payload = Payload(RESULT_BYTES)
     chunk = max(10, min(1000, count // 20))
     stamps = {name: [0] * count for name in names}

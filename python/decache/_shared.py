@@ -194,17 +194,23 @@ def get(path: str, options: Options, linger: bool = False) -> SharedStore:
     It is closed when nobody has it any more; with `linger` only when several others were asked
     for since, or the process ends. That is for what is unpickled: a worker gets the cached
     function anew with each task and drops it after that, and opening and closing the container
-    took longer than the hit in between.
+    took longer than the hit in between. (What a path leads to is then not looked up again, which
+    took longer than all the rest: the same function means the same container.)
     """
-    key = (os.path.realpath(path), options.durability, options.timeout, options.threads)
+    asked = (path, options.durability, options.timeout, options.threads)
+    displaced = None
     with _shared_lock:
-        store = _shared.get(key)
-        if store is None:
-            store = _shared[key] = SharedStore(path, options)
-        displaced = None
-        if linger:
-            _lingering[key] = store
-            _lingering.move_to_end(key)
+        store = _lingering.get(asked) if linger else None
+    if store is None:
+        key = (os.path.realpath(path), *asked[1:])
+        with _shared_lock:
+            store = _shared.get(key)
+            if store is None:
+                store = _shared[key] = SharedStore(path, options)
+    if linger:
+        with _shared_lock:
+            _lingering[asked] = store
+            _lingering.move_to_end(asked)
             if len(_lingering) > _LINGERING_MOST:
                 _, displaced = _lingering.popitem(last=False)
     del displaced  # closed here, if at all, where nobody waits for the lock

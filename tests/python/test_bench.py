@@ -40,7 +40,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
     """What a tiny run printed, and its results.json."""
     out = tmp_path_factory.mktemp("bench")
     done = run_bench(
-        "--quick", "--only", ",".join(CELLS), "--peers", "joblib,decache,numpy", "--rounds", 2,
+        "--quick", "--only", ",".join(CELLS), "--peers", "joblib,decache,numpy,bare", "--rounds", 2,
         "--sizes", "8K,96K", "--results", 40, "--growth", 200, "--workers", "2",
         "--memory", "1M", "--out", out,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def test_every_cell_has_times(done):
             assert times or cell == "memory"
     cases = {(one["case"], one["peer"]) for one in series if one["cell"] == "arrays"}
     assert cases == {(size, peer) for size in ("8192", "98304")
-                     for peer in ("joblib", "decache", "numpy")}  # fmt: skip
+                     for peer in ("joblib", "decache", "numpy", "bare")}  # fmt: skip
 
 
 def test_rounds_belong_together(done):
