@@ -82,17 +82,28 @@ array_describe(PyObject *object, const char *dtype, h5store_array *array,
  * is all cleared for the first 64 KiB of it, and a virtual machine may have to get it from its host
  * first: 5 ms were seen, in each of eight workers.  (Memory that begins with a page, by
  * posix_memalign, malloc does not keep.)  What lies between is left to NumPy for the same reason.
- * Larger blocks malloc never keeps.
+ * Larger blocks malloc never keeps, and clearing the pages of new ones takes more than half of the
+ * time of reading into them.  So the last of those that went is kept for the next of its size,
+ * which finds its pages where they are: the results of a loop that drops them again.  Meanwhile
+ * the kernel may have the pages when it needs some (MADV_FREE), and when memory of another size is
+ * asked for what was kept goes first.
  */
 #define MEMORY_LARGE_PAGE ((size_t)2 * 1024 * 1024)
+#define MEMORY_KEPT_MOST ((size_t)128 * 1024 * 1024)
 #define MEMORY_FEW ((size_t)16 * 1024 * 1024)   /* bytes of middling arrays that are alive */
 #define MEMORY_LEAST ((size_t)32 * 1024 * 1024) /* DEFAULT_MMAP_THRESHOLD_MAX of glibc */
+
+static _Atomic(void *) memory_kept; /* whoever takes it out owns it */
 
 static void *
 memory_malloc(void *Py_UNUSED(context), size_t size)
 {
-    void *block;
+    void *block = atomic_exchange(&memory_kept, NULL);
+    size_t room = malloc_usable_size(block);
 
+    if (room >= size && room - size < MEMORY_LARGE_PAGE)
+        return block;
+    free(block);
     if (posix_memalign(&block, MEMORY_LARGE_PAGE, size) != 0)
         return NULL;
     /* Where it is not possible nothing is lost but time. */
@@ -115,6 +126,12 @@ memory_realloc(void *Py_UNUSED(context), void *block, size_t size)
 static void
 memory_free(void *Py_UNUSED(context), void *block, size_t Py_UNUSED(size))
 {
+    size_t room = malloc_usable_size(block);
+
+    if (room >= MEMORY_LEAST && room <= MEMORY_KEPT_MOST &&
+        (uintptr_t)block % MEMORY_LARGE_PAGE == 0 &&
+        madvise(block, room / MEMORY_LARGE_PAGE * MEMORY_LARGE_PAGE, MADV_FREE) == 0)
+        block = atomic_exchange(&memory_kept, block);
     free(block);
 }
 

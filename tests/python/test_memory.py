@@ -20,7 +20,7 @@ import pytest
 from _children import Child
 
 MIB = 1 << 20
-SIZE = 96 * MIB
+SIZE = 160 * MIB  # of which none is kept for the next
 MOST = 16 * MIB
 LEAST = SIZE - MIB  # the kernel counts pages of each thread in batches
 
@@ -95,6 +95,72 @@ def test_a_cached_call_takes_no_copy(tmp_path: Path, kind: str) -> None:
     miss, hit = Child(work).result()
     assert miss <= MOST
     assert LEAST <= hit <= SIZE + MOST
+
+
+def rollup(name: str) -> int:
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[1]) * 1024
+
+
+def test_memory_of_the_last_large_array_is_kept_for_the_next(tmp_path: Path) -> None:
+    """So that a loop that drops its results gets no new pages; the kernel may have them."""
+
+    def work() -> None:
+        arrays = [np.arange(8.0 * MIB) + number for number in range(2)]
+        with decache.Store(tmp_path / "arrays.h5") as store:
+            names = [store.put(array) for array in arrays]
+            before = rollup("LazyFree")
+            place = store.get(names[0]).ctypes.data
+            assert rollup("LazyFree") - before >= 60 * MIB
+            for _ in range(3):
+                for name, array in zip(names, arrays, strict=True):
+                    got = store.get(name)
+                    assert got.ctypes.data == place
+                    assert np.array_equal(got, array)
+                    del got
+            one, other = map(store.get, names)
+            assert place in (one.ctypes.data, other.ctypes.data)
+            assert one.ctypes.data != other.ctypes.data
+            assert np.array_equal(one, arrays[0]) and np.array_equal(other, arrays[1])
+
+    Child(work).result()
+
+
+def test_no_more_is_kept_than_one_array_of_128_mib(tmp_path: Path) -> None:
+    def work() -> list[int]:
+        with decache.Store(tmp_path / "arrays.h5") as store:
+            names = [store.put(np.ones(size * MIB // 8)) for size in (64, 40, 100, 160)]
+            before, kept = memory("VmRSS"), []
+            for name in names:
+                store.get(name)
+                kept.append(memory("VmRSS") - before)
+            together = [store.get(name) for name in names[:3]]
+            del together
+            kept.append(memory("VmRSS") - before)
+            return kept
+
+    kept = Child(work).result()
+    assert [round(rise / MIB) for rise in kept[:3]] == pytest.approx([64, 40, 100], abs=8)
+    assert kept[3] <= 8 * MIB  # all that was kept went before memory of another size was had
+    assert kept[4] <= 108 * MIB
+
+
+def test_kept_memory_is_of_each_process(tmp_path: Path) -> None:
+    with decache.Store(tmp_path / "arrays.h5") as store:
+        name = store.put(np.arange(6.0 * MIB))
+        expected = store.get(name).copy()
+        store.get(name)  # and is kept
+
+        def work() -> bool:
+            with decache.Store(tmp_path / "arrays.h5") as mine:
+                got = mine.get(name)
+                got += 1
+                return bool(np.array_equal(got, expected + 1))
+
+        child = Child(work)
+        assert np.array_equal(store.get(name), expected)
+        assert child.result()
+        assert np.array_equal(store.get(name), expected)
 
 
 def test_large_arrays_are_ordinary_arrays(store: decache.Store) -> None:
