@@ -77,21 +77,20 @@ array_describe(PyObject *object, const char *dtype, h5store_array *array,
  * bytes behind a page, where some CPUs copy from files at a third of the speed
  * (src/extent.c), and has small pages, slow to get, up to the first large one.
  *
+ * Clearing new large pages still takes more than half of the time of reading into them.  So the
+ * last block that went is kept for the next array of its size, which finds its pages where they
+ * are: the results of a loop that drops them again.  Meanwhile the kernel may have the pages when
+ * it needs some (MADV_FREE), and when memory of another size is asked for what was kept goes first.
+ *
  * Middling ones of which many are alive share such memory (slab.c).  While few are, they are
  * malloc's: what it has kept of memory freed before is quicker than any that is new.  A large page
  * is all cleared for the first 64 KiB of it, and a virtual machine may have to get it from its host
  * first: 5 ms were seen, in each of eight workers.  (Memory that begins with a page, by
- * posix_memalign, malloc does not keep.)  What lies between is left to NumPy for the same reason.
- * Larger blocks malloc never keeps, and clearing the pages of new ones takes more than half of the
- * time of reading into them.  So the last of those that went is kept for the next of its size,
- * which finds its pages where they are: the results of a loop that drops them again.  Meanwhile
- * the kernel may have the pages when it needs some (MADV_FREE), and when memory of another size is
- * asked for what was kept goes first.
+ * posix_memalign, malloc does not keep.)
  */
 #define MEMORY_LARGE_PAGE ((size_t)2 * 1024 * 1024)
 #define MEMORY_KEPT_MOST ((size_t)128 * 1024 * 1024)
-#define MEMORY_FEW ((size_t)16 * 1024 * 1024)   /* bytes of middling arrays that are alive */
-#define MEMORY_LEAST ((size_t)32 * 1024 * 1024) /* DEFAULT_MMAP_THRESHOLD_MAX of glibc */
+#define MEMORY_FEW ((size_t)16 * 1024 * 1024) /* bytes of middling arrays that are alive */
 
 static _Atomic(void *) memory_kept; /* whoever takes it out owns it */
 
@@ -128,8 +127,7 @@ memory_free(void *Py_UNUSED(context), void *block, size_t Py_UNUSED(size))
 {
     size_t room = malloc_usable_size(block);
 
-    if (room >= MEMORY_LEAST && room <= MEMORY_KEPT_MOST &&
-        (uintptr_t)block % MEMORY_LARGE_PAGE == 0 &&
+    if (room > SLAB_MOST && room <= MEMORY_KEPT_MOST && (uintptr_t)block % MEMORY_LARGE_PAGE == 0 &&
         madvise(block, room / MEMORY_LARGE_PAGE * MEMORY_LARGE_PAGE, MADV_FREE) == 0)
         block = atomic_exchange(&memory_kept, block);
     free(block);
@@ -212,9 +210,9 @@ static PyDataMem_Handler memory_slabs = {
 static PyDataMem_Handler *
 memory_choose(uint64_t nbytes)
 {
-    if (nbytes >= MEMORY_LEAST)
+    if (nbytes > SLAB_MOST)
         return &memory_large;
-    if (nbytes < SLAB_LEAST || nbytes > SLAB_MOST)
+    if (nbytes < SLAB_LEAST)
         return NULL;
     return memory_alive + nbytes > MEMORY_FEW ? &memory_slabs : &memory_counted;
 }

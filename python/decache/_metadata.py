@@ -42,8 +42,11 @@ def decode(text: str) -> dict[str, Any]:
     ValueError
         The text is not JSON.
     """
-    metadata, end = _decoder.raw_decode(text)  # half the time of json.loads
-    if end != len(text):
+    try:
+        metadata, end = _decoder.raw_decode(text)  # half the time of json.loads
+    except ValueError:
+        end = -1
+    if end != len(text):  # of others, with blanks around it, or no JSON at all
         metadata = json.loads(text)
     if isinstance(metadata, dict):
         for name in _ADDED:

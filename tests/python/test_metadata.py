@@ -81,5 +81,8 @@ def test_a_time_that_is_none(when: object) -> None:
 
 def test_a_text_that_is_not_ours() -> None:
     assert _metadata.decode("[1]") == [1]
+    assert _metadata.decode(' {"call": "f()", "time": 2.5}\n') == {"time": 2.5}
     with pytest.raises(ValueError):
         _metadata.decode("{")
+    with pytest.raises(ValueError):
+        _metadata.decode("{} {}")
