@@ -6,6 +6,7 @@
 #include "os.h"
 #include "support/child.h"
 #include "support/container.h"
+#include "support/core.h"
 #include "support/fixture.h"
 #include <signal.h>
 #include <sys/resource.h>
@@ -15,24 +16,11 @@ Suite *ahead_suite(void);
 
 static hs_container *c;
 
-static hs_container *
-open_container(unsigned flags)
-{
-    h5store_options options;
-    hs_container *opened;
-    bool unclean;
-
-    h5store_options_init(&options);
-    options.flags = flags;
-    BOX_OK(hs_container_open(box_path(), &options, &opened, &unclean, &box_err));
-    return opened;
-}
-
 static void
 setup(void)
 {
     box_setup();
-    c = open_container(H5STORE_CREATE);
+    c = core_open(box_path(), H5STORE_CREATE, false);
 }
 
 static void
@@ -41,29 +29,6 @@ teardown(void)
     BOX_OK(hs_container_close(c, &box_err));
     box_expect_sound();
     box_teardown();
-}
-
-/* Bytes of the file that are not free, and the number of the next commit. */
-static uint64_t
-used_bytes(void)
-{
-    uint64_t bytes;
-
-    BOX_OK(hs_container_read_begin(c, NULL, &box_err));
-    bytes = hs_container_space(c)->eoa - hs_container_space(c)->free_bytes;
-    hs_container_read_end(c);
-    return bytes;
-}
-
-static uint64_t
-commits(void)
-{
-    uint64_t sequence;
-
-    BOX_OK(hs_container_read_begin(c, NULL, &box_err));
-    sequence = hs_container_sequence(c);
-    hs_container_read_end(c);
-    return sequence;
 }
 
 static hs_extent
@@ -89,7 +54,7 @@ reserve_ahead(uint64_t length)
 
 START_TEST(who_goes_on_reserves_for_more_at_once)
 {
-    uint64_t used = used_bytes(), sequence = commits();
+    uint64_t used = core_used_bytes(c), sequence = core_commits(c);
     hs_extent extents[100];
 
     for (int i = 0; i < 100; i++) {
@@ -98,38 +63,38 @@ START_TEST(who_goes_on_reserves_for_more_at_once)
             ck_assert(extents[j].address + PART <= extents[i].address ||
                       extents[i].address + PART <= extents[j].address);
     }
-    ck_assert_uint_eq(commits(), sequence + 7); /* 1, 2, 4, 8, 16, 32, 64 */
-    ck_assert_uint_eq(used_bytes(), used + 127 * PART);
+    ck_assert_uint_eq(core_commits(c), sequence + 7); /* 1, 2, 4, 8, 16, 32, 64 */
+    ck_assert_uint_eq(core_used_bytes(c), used + 127 * PART);
     BOX_OK(hs_extent_reclaim(c, &box_err)); /* all is pinned */
-    ck_assert_uint_eq(used_bytes(), used + 127 * PART);
+    ck_assert_uint_eq(core_used_bytes(c), used + 127 * PART);
     hs_extent_give_up_ahead(c);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used + 100 * PART);
-    sequence = commits();
+    ck_assert_uint_eq(core_used_bytes(c), used + 100 * PART);
+    sequence = core_commits(c);
     extents[0] = (hs_extent_abandon(c, extents[0]), reserve_ahead(PART)); /* for one again */
-    ck_assert_uint_le(commits(), sequence + 2);
+    ck_assert_uint_le(core_commits(c), sequence + 2);
     for (int i = 0; i < 100; i++)
         hs_extent_abandon(c, extents[i]);
     hs_extent_give_up_ahead(c);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
 }
 END_TEST
 
 START_TEST(no_more_than_4_mib_are_reserved_ahead)
 {
-    uint64_t used = used_bytes(), most = 0, mine = 0;
+    uint64_t used = core_used_bytes(c), most = 0, mine = 0;
     hs_extent extents[60];
 
     for (int i = 0; i < 60; i++) {
         extents[i] = reserve_ahead(1024 * 1024 - (uint64_t)i * 5000); /* no two are alike */
         mine += extents[i].length;
-        most = hs_max(most, used_bytes() - used - mine);
+        most = hs_max(most, core_used_bytes(c) - used - mine);
     }
     ck_assert_uint_gt(most, 1024 * 1024);
     /* What was too short for the next one goes when somebody reclaims. */
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_le(used_bytes() - used - mine, 4 * 1024 * 1024);
+    ck_assert_uint_le(core_used_bytes(c) - used - mine, 4 * 1024 * 1024);
     ck_assert_uint_eq(reserve_ahead(3 * 1024 * 1024).length, 3 * 1024 * 1024); /* alone */
 }
 END_TEST
@@ -173,7 +138,7 @@ END_TEST
 static int
 reserve_ahead_and_wait(child *parent, void *context HS_UNUSED)
 {
-    hs_container *mine = open_container(0);
+    hs_container *mine = core_open(box_path(), 0, false);
     hs_extent extent;
 
     for (int i = 0; i < 5; i++)
@@ -185,29 +150,29 @@ reserve_ahead_and_wait(child *parent, void *context HS_UNUSED)
 
 START_TEST(what_was_reserved_ahead_goes_with_its_process)
 {
-    uint64_t used = used_bytes();
+    uint64_t used = core_used_bytes(c);
     child *other = child_start(reserve_ahead_and_wait, NULL);
 
     ck_assert_uint_gt(child_hear(other), 0);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used + 7 * PART);
+    ck_assert_uint_eq(core_used_bytes(c), used + 7 * PART);
     child_kill(other);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
 }
 END_TEST
 
 START_TEST(a_pause_gives_up_what_is_ahead)
 {
-    uint64_t used = used_bytes(), until = hs_os_now() + UINT64_C(20000000000);
+    uint64_t used = core_used_bytes(c), until = hs_os_now() + UINT64_C(20000000000);
     hs_extent extents[4];
 
     for (int i = 0; i < 4; i++)
         extents[i] = reserve_ahead(PART);
-    ck_assert_uint_eq(used_bytes(), used + 7 * PART);
-    while (used_bytes() > used + 4 * PART && hs_os_now() < until)
+    ck_assert_uint_eq(core_used_bytes(c), used + 7 * PART);
+    while (core_used_bytes(c) > used + 4 * PART && hs_os_now() < until)
         usleep(50000);
-    ck_assert_uint_eq(used_bytes(), used + 4 * PART);
+    ck_assert_uint_eq(core_used_bytes(c), used + 4 * PART);
     for (int i = 0; i < 4; i++)
         hs_extent_abandon(c, extents[i]);
 }

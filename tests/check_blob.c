@@ -6,6 +6,7 @@
 #include "blob.h"
 #include "h5util.h"
 #include "support/container.h"
+#include "support/core.h"
 #include "support/fixture.h"
 #include <stdio.h>
 
@@ -77,13 +78,9 @@ END_TEST
 
 START_TEST(brief_and_description_agree)
 {
-    h5store_options options;
-    hs_container *c;
-    bool unclean;
+    hs_container *c = core_open(box_path(), 0, false);
     hid_t file;
 
-    h5store_options_init(&options);
-    BOX_OK(hs_container_open(box_path(), &options, &c, &unclean, &box_err));
     BOX_OK(hs_container_read_begin(c, &file, &box_err));
     for (unsigned i = 0; i < 2; i++) {
         hs_blob_brief brief;

@@ -9,6 +9,7 @@
 #include "superblock.h"
 #include "support/child.h"
 #include "support/container.h"
+#include "support/core.h"
 #include "support/fixture.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,21 +43,6 @@ write_with_stock_hdf5(const char *name, size_t size)
 
 /* ---- scopes ------------------------------------------------------------------------- */
 
-static hs_container *
-open_container(void)
-{
-    h5store_options options;
-    hs_container *c;
-    bool unclean = true;
-
-    h5store_options_init(&options);
-    options.flags = H5STORE_CREATE;
-    options.timeout = 5;
-    BOX_OK(hs_container_open(box_path(), &options, &c, &unclean, &box_err));
-    ck_assert(!unclean);
-    return c;
-}
-
 static void
 make_group(hs_container *c, const char *name, bool commit)
 {
@@ -85,7 +71,8 @@ has_group(hs_container *c, const char *name)
 
 START_TEST(commit_is_seen_by_every_handle_and_abort_by_none)
 {
-    hs_container *a = open_container(), *b = open_container();
+    hs_container *a = core_open(box_path(), H5STORE_CREATE, false),
+                 *b = core_open(box_path(), H5STORE_CREATE, false);
     uint64_t sequence;
 
     BOX_OK(hs_container_read_begin(a, NULL, &box_err));
@@ -114,7 +101,7 @@ END_TEST
 
 START_TEST(commit_of_nothing_writes_little)
 {
-    hs_container *c = open_container();
+    hs_container *c = core_open(box_path(), H5STORE_CREATE, false);
     long long before;
     hid_t file;
 
@@ -134,7 +121,8 @@ END_TEST
 /* Only removals make a reader look again. */
 START_TEST(reader_is_told_of_removals)
 {
-    hs_container *a = open_container(), *b = open_container();
+    hs_container *a = core_open(box_path(), H5STORE_CREATE, false),
+                 *b = core_open(box_path(), H5STORE_CREATE, false);
     hs_extent extent;
     bool current, reused;
 
@@ -344,7 +332,8 @@ END_TEST
  * the first must see that, and not give the record up as if it were none of ours. */
 START_TEST(adopted_change_is_adopted_for_all)
 {
-    hs_container *a = open_container(), *b = open_container(), *next;
+    hs_container *a = core_open(box_path(), H5STORE_CREATE, false),
+                 *b = core_open(box_path(), H5STORE_CREATE, false), *next;
 
     make_group(a, "first", true);
     BOX_OK(hs_container_checkpoint(a, true, &box_err));
@@ -352,7 +341,7 @@ START_TEST(adopted_change_is_adopted_for_all)
     BOX_OK(hs_container_checkpoint(a, true, &box_err));
     make_group(b, "second", true);
     BOX_OK(hs_container_checkpoint(a, true, &box_err));
-    next = open_container();
+    next = core_open(box_path(), H5STORE_CREATE, false);
     ck_assert(has_group(next, "first") && has_group(next, "second"));
     BOX_OK(hs_container_close(next, &box_err));
     BOX_OK(hs_container_close(a, &box_err));
@@ -513,7 +502,7 @@ END_TEST
 static int
 hold_write(child *parent, void *context)
 {
-    hs_container *c = open_container();
+    hs_container *c = core_open(box_path(), H5STORE_CREATE, false);
 
     (void)context;
     child_assert(hs_container_write_begin(c, NULL, &box_err) == H5STORE_OK);

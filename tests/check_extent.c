@@ -7,6 +7,7 @@
 #include "os.h"
 #include "support/child.h"
 #include "support/container.h"
+#include "support/core.h"
 #include "support/fixture.h"
 #include "support/power.h"
 #include <fcntl.h>
@@ -23,31 +24,11 @@ static hs_container *c;
 static uint8_t *data, *read_back;
 static hs_source source; /* data */
 
-static hs_container *
-open_at(const char *path, unsigned flags)
-{
-    h5store_options options;
-    hs_container *opened;
-    bool unclean;
-
-    h5store_options_init(&options);
-    options.flags = flags;
-    options.timeout = 5;
-    BOX_OK(hs_container_open(path, &options, &opened, &unclean, &box_err));
-    return opened;
-}
-
-static hs_container *
-open_container(unsigned flags)
-{
-    return open_at(box_path(), flags);
-}
-
 static void
 setup(void)
 {
     box_setup();
-    c = open_container(H5STORE_CREATE);
+    c = core_open(box_path(), H5STORE_CREATE, false);
     data = malloc(SIZE);
     read_back = malloc(SIZE);
     fixture_fill(data, SIZE, 1);
@@ -73,29 +54,6 @@ reserve(hs_container *from, uint64_t length)
     ck_assert_uint_eq(extent.address % HS_SPACE_UNIT, 0);
     ck_assert_uint_eq(extent.length, hs_round_up(length, HS_SPACE_UNIT));
     return extent;
-}
-
-/* Bytes of the file that are not free. */
-static uint64_t
-used_bytes(void)
-{
-    uint64_t bytes;
-
-    BOX_OK(hs_container_read_begin(c, NULL, &box_err));
-    bytes = hs_container_space(c)->eoa - hs_container_space(c)->free_bytes;
-    hs_container_read_end(c);
-    return bytes;
-}
-
-static uint64_t
-commits(void)
-{
-    uint64_t sequence;
-
-    BOX_OK(hs_container_read_begin(c, NULL, &box_err));
-    sequence = hs_container_sequence(c);
-    hs_container_read_end(c);
-    return sequence;
 }
 
 static size_t
@@ -266,7 +224,7 @@ END_TEST
 START_TEST(full_disk_is_met_before_writing)
 {
     const struct rlimit limit = {(rlim_t)box_size(box_path()) + 1000000, RLIM_INFINITY};
-    uint64_t used = used_bytes();
+    uint64_t used = core_used_bytes(c);
     struct rlimit old;
     hs_extent extent;
 
@@ -276,7 +234,7 @@ START_TEST(full_disk_is_met_before_writing)
     BOX_FAILS(H5STORE_E_NO_SPACE, hs_extent_reserve(c, SIZE, &extent, &box_err));
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
     ck_assert_uint_eq(loose_extents(), 0);
-    ck_assert_uint_eq(used_bytes(), used); /* nothing was lost */
+    ck_assert_uint_eq(core_used_bytes(c), used); /* nothing was lost */
     ck_assert_uint_eq(reserve(c, SIZE).length, hs_round_up(SIZE, HS_SPACE_UNIT));
 }
 END_TEST
@@ -284,17 +242,17 @@ END_TEST
 START_TEST(several_are_reserved_in_one_commit_or_none)
 {
     hs_extent extents[5], bad[5];
-    uint64_t used = used_bytes(), sequence = commits();
+    uint64_t used = core_used_bytes(c), sequence = core_commits(c);
 
     for (int i = 0; i < 5; i++)
         bad[i] = extents[i] = (hs_extent){.length = 10000u * (unsigned)(i + 1)};
     bad[4].length = UINT64_MAX;
     BOX_FAILS(H5STORE_E_INVALID, hs_extent_reserve_all(c, bad, 5, &box_err));
     ck_assert_uint_eq(loose_extents(), 0);
-    ck_assert_uint_eq(used_bytes(), used);
-    ck_assert_uint_eq(commits(), sequence);
+    ck_assert_uint_eq(core_used_bytes(c), used);
+    ck_assert_uint_eq(core_commits(c), sequence);
     BOX_OK(hs_extent_reserve_all(c, extents, 5, &box_err));
-    ck_assert_uint_eq(commits(), sequence + 1);
+    ck_assert_uint_eq(core_commits(c), sequence + 1);
     for (int i = 0; i < 5; i++) {
         ck_assert_uint_eq(extents[i].length,
                           hs_round_up(10000u * (unsigned)(i + 1), HS_SPACE_UNIT));
@@ -306,7 +264,7 @@ START_TEST(several_are_reserved_in_one_commit_or_none)
     ck_assert_uint_eq(loose_extents(), 5);
     for (int i = 0; i < 5; i++)
         hs_extent_abandon(c, extents[i]);
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
 }
 END_TEST
 
@@ -314,14 +272,14 @@ END_TEST
 
 START_TEST(abandoned_reservation_is_free_and_punched)
 {
-    uint64_t full, used = used_bytes();
+    uint64_t full, used = core_used_bytes(c);
     hs_extent extent = reserve(c, SIZE);
 
     BOX_OK(hs_extent_write(c, extent, &source, 2, NULL, false, &box_err));
     BOX_OK(hs_container_sync_data(c, &box_err));
     full = disk_bytes();
     hs_extent_abandon(c, extent);
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
     ck_assert_uint_eq(loose_extents(), 0);
     ck_assert_uint_le(disk_bytes() + SIZE - 8192, full);
     ck_assert_uint_eq(reserve(c, SIZE).address, extent.address); /* and is used again */
@@ -332,8 +290,8 @@ END_TEST
 /* Removals that lie side by side are one loose extent; a pin in its middle keeps its own bytes. */
 START_TEST(what_nobody_pins_of_a_joined_extent_is_freed)
 {
-    hs_container *other = open_container(0);
-    uint64_t used = used_bytes();
+    hs_container *other = core_open(box_path(), 0, false);
+    uint64_t used = core_used_bytes(c);
     hs_extent parts[5], pinned[2];
 
     for (int i = 0; i < 5; i++)
@@ -356,12 +314,12 @@ START_TEST(what_nobody_pins_of_a_joined_extent_is_freed)
             hs_container_unpin(c, parts[i]);
     BOX_OK(hs_container_checkpoint(c, false, &box_err));
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used + pinned[0].length + pinned[1].length);
+    ck_assert_uint_eq(core_used_bytes(c), used + pinned[0].length + pinned[1].length);
     ck_assert_uint_eq(loose_extents(), 2);
     hs_container_unpin(c, pinned[0]);
     hs_container_unpin(other, pinned[1]);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
     ck_assert_uint_eq(loose_extents(), 0);
     BOX_OK(hs_container_close(other, &box_err));
 }
@@ -369,24 +327,24 @@ END_TEST
 
 START_TEST(pinned_extent_is_left_alone)
 {
-    hs_container *other = open_container(0);
-    uint64_t used = used_bytes();
+    hs_container *other = core_open(box_path(), 0, false);
+    uint64_t used = core_used_bytes(c);
     hs_extent mine = reserve(c, SIZE), theirs = reserve(other, SIZE);
 
     BOX_OK(hs_extent_write(c, mine, &source, 2, NULL, false, &box_err));
     BOX_OK(hs_extent_write(other, theirs, &source, 2, NULL, false, &box_err));
     BOX_OK(hs_extent_reclaim(c, &box_err));
     BOX_OK(hs_extent_reclaim(other, &box_err));
-    ck_assert_uint_eq(used_bytes(), used + mine.length + theirs.length);
+    ck_assert_uint_eq(core_used_bytes(c), used + mine.length + theirs.length);
     ck_assert_uint_eq(loose_extents(), 2);
     BOX_OK(hs_extent_read(c, mine, read_back, SIZE, NULL, false, false, &box_err));
     ck_assert_mem_eq(read_back, data, SIZE);
     BOX_OK(hs_extent_read(c, theirs, read_back, SIZE, NULL, false, false, &box_err));
     ck_assert_mem_eq(read_back, data, SIZE);
     hs_extent_abandon(other, theirs);
-    ck_assert_uint_eq(used_bytes(), used + mine.length);
+    ck_assert_uint_eq(core_used_bytes(c), used + mine.length);
     hs_extent_abandon(c, mine);
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
     BOX_OK(hs_container_close(other, &box_err));
 }
 END_TEST
@@ -394,16 +352,16 @@ END_TEST
 /* Until a removal is applied a stock reader may still see the blob. */
 START_TEST(removal_that_is_not_applied_is_left_alone)
 {
-    uint64_t used = used_bytes();
+    uint64_t used = core_used_bytes(c);
     hs_extent extent = reserve(c, SIZE);
 
     loosen(extent, true);
     hs_container_unpin(c, extent);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used + extent.length);
+    ck_assert_uint_eq(core_used_bytes(c), used + extent.length);
     BOX_OK(hs_container_checkpoint(c, false, &box_err));
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
 }
 END_TEST
 
@@ -424,9 +382,9 @@ START_TEST(thousands_of_extents_are_reclaimed)
     }
     BOX_OK(hs_container_commit(c, NULL, 0, &box_err));
     ck_assert_uint_ge(loose_extents(), COUNT);
-    used = used_bytes();
+    used = core_used_bytes(c);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_le(used_bytes() + COUNT * (uint64_t)HS_SPACE_UNIT, used);
+    ck_assert_uint_le(core_used_bytes(c) + COUNT * (uint64_t)HS_SPACE_UNIT, used);
     ck_assert_uint_lt(loose_extents(), 10); /* old places of the table, not applied yet */
 }
 END_TEST
@@ -460,7 +418,7 @@ reserve_place_of_a_page(void)
 START_TEST(applied_page_is_no_danger_to_an_array)
 {
     hs_extent again = reserve_place_of_a_page();
-    hs_container *other = open_container(0);
+    hs_container *other = core_open(box_path(), 0, false);
 
     BOX_OK(hs_container_checkpoint(other, false, &box_err));
     BOX_OK(hs_container_close(other, &box_err));
@@ -487,7 +445,7 @@ START_TEST(page_of_before_a_power_cut_is_no_danger_to_an_array)
     box_copy(box_path(), path);
     box_copy(box_log_path(), log_path);
     power_change_boot_id(log_path);
-    BOX_OK(hs_container_close(open_at(path, 0), &box_err));
+    BOX_OK(hs_container_close(core_open(path, 0, true), &box_err));
     fd = open(path, O_RDONLY | O_CLOEXEC);
     ck_assert_int_eq(pread(fd, read_back, SIZE, (off_t)again.address), SIZE);
     close(fd);
@@ -500,29 +458,29 @@ END_TEST
 START_TEST(what_it_is_too_late_for_is_left_to_the_next)
 {
     enum { STEP = 16 * 1024 * 1024 };
-    uint64_t used = used_bytes();
+    uint64_t used = core_used_bytes(c);
     hs_extent large = reserve(c, 2 * STEP + 4096), wall = reserve(c, 1), small = reserve(c, 1);
     uint64_t disk = disk_bytes();
 
     hs_container_unpin(c, large);
     hs_container_unpin(c, small);
     BOX_OK(hs_extent_reclaim_until(c, 0, &box_err));
-    ck_assert_uint_eq(used_bytes(), used + large.length - STEP + wall.length + small.length);
+    ck_assert_uint_eq(core_used_bytes(c), used + large.length - STEP + wall.length + small.length);
     ck_assert_uint_eq(loose_extents(), 3);                /* the wall is one */
     ck_assert_uint_ge(disk + 65536, disk_bytes() + STEP); /* the log grows by a little */
     BOX_OK(hs_container_checkpoint(c, false, &box_err));
     BOX_OK(hs_extent_reclaim_until(c, 0, &box_err));
     BOX_OK(hs_extent_reclaim(c, &box_err)); /* nothing was left pinned */
-    ck_assert_uint_eq(used_bytes(), used + wall.length);
+    ck_assert_uint_eq(core_used_bytes(c), used + wall.length);
     hs_extent_abandon(c, wall);
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
 }
 END_TEST
 
 static int
 reserve_and_wait(child *parent, void *context)
 {
-    hs_container *mine = open_container(0);
+    hs_container *mine = core_open(box_path(), 0, false);
     hs_extent extent;
 
     (void)context;
@@ -535,15 +493,15 @@ reserve_and_wait(child *parent, void *context)
 
 START_TEST(reservation_of_a_killed_process_is_reclaimed)
 {
-    uint64_t used = used_bytes();
+    uint64_t used = core_used_bytes(c);
     child *other = child_start(reserve_and_wait, NULL);
 
     ck_assert_uint_gt(child_hear(other), 0);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used + hs_round_up(SIZE, HS_SPACE_UNIT)); /* it lives */
+    ck_assert_uint_eq(core_used_bytes(c), used + hs_round_up(SIZE, HS_SPACE_UNIT)); /* it lives */
     child_kill(other);
     BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(used_bytes(), used);
+    ck_assert_uint_eq(core_used_bytes(c), used);
 }
 END_TEST
 

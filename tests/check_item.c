@@ -6,6 +6,7 @@
  */
 #include "item.h"
 #include "support/container.h"
+#include "support/core.h"
 #include "support/fixture.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,14 +339,10 @@ leave_of_arena(hs_container *c, uint64_t bytes)
  * the file, at any place. */
 START_TEST(items_are_whole_wherever_the_file_ends)
 {
-    h5store_options options;
     h5store_id ids[4] = {box_put(store, 100, 0, NULL)};
-    hs_container *c;
+    hs_container *c = core_open(box_path(), 0, false);
     unsigned seed = 0;
-    bool unclean;
 
-    h5store_options_init(&options);
-    BOX_OK(hs_container_open(box_path(), &options, &c, &unclean, &box_err));
     for (uint64_t bytes = 8; bytes <= 3000; bytes += 8) {
         h5store_batch *batch;
         char key[20];

@@ -7,6 +7,7 @@
 #include "reader.h"
 #include "suites.h"
 #include "support/container.h"
+#include "support/core.h"
 #include "support/fixture.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -356,13 +357,10 @@ struct inside {
 static void
 inside_begin(struct inside *in, const h5store_id *id)
 {
-    h5store_options options;
     uint64_t address;
-    bool unclean;
     hid_t file;
 
-    h5store_options_init(&options);
-    BOX_OK(hs_container_open(box_path(), &options, &in->c, &unclean, &box_err));
+    in->c = core_open(box_path(), 0, false);
     BOX_OK(hs_container_write_begin(in->c, &file, &box_err));
     BOX_OK(hs_blob_find(file, id, &address, &box_err));
     BOX_OK(hs_ohdr_read(hs_container_pager(in->c), address, &in->header, &box_err));

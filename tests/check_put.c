@@ -7,6 +7,7 @@
 #include "put.h"
 #include "suites.h"
 #include "support/container.h"
+#include "support/core.h"
 #include "support/fixture.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -280,13 +281,10 @@ END_TEST
 static hs_container *
 container_that_saw(const h5store_array *array)
 {
-    h5store_options options;
-    hs_container *c;
-    bool unclean, found;
+    hs_container *c = core_open(box_path(), 0, false);
     hs_put *put;
+    bool found;
 
-    h5store_options_init(&options);
-    BOX_OK(hs_container_open(box_path(), &options, &c, &unclean, &box_err));
     BOX_OK(hs_put_begin(c, array, 0, &put, &box_err));
     BOX_OK(hs_put_store(c, put, array, 0, &found, &box_err));
     ck_assert_uint_gt(put->extent.length, 0);

@@ -5,6 +5,7 @@
 #include "container.h"
 #include "support/child.h"
 #include "support/container.h"
+#include "support/core.h"
 #include "support/fixture.h"
 #include <check.h>
 #include <h5store/h5store.h>
@@ -246,10 +247,8 @@ END_TEST
 /* What matters to the table is how many items there are, not how many there were. */
 START_TEST(table_does_not_grow_with_what_went)
 {
-    h5store_options options;
     hs_container *container;
     hs_usage *table;
-    bool unclean;
 
     for (unsigned i = 0; i < 1000; i++) {
         h5store_batch *batch = box_begin(store);
@@ -265,8 +264,7 @@ START_TEST(table_does_not_grow_with_what_went)
     ck_assert_uint_gt(info_of("999").used, 1700000000000000);
     ck_assert_uint_gt(info_of("990").used, 1700000000000000);
     box_expect_verified(store);
-    h5store_options_init(&options);
-    BOX_OK(hs_container_open(box_path(), &options, &container, &unclean, &box_err));
+    container = core_open(box_path(), 0, false);
     BOX_OK(hs_container_read_begin(container, NULL, &box_err));
     BOX_OK(hs_container_usage(container, &table, &box_err));
     ck_assert_uint_eq(table->table.length, 4096); /* the first one had room for all */
