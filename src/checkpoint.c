@@ -47,8 +47,8 @@ checkpoint_write_superblock(hs_container *c, uint8_t bytes[HS_SUPERBLOCK_SIZE], 
 }
 
 /* Pages that follow each other go in one write. */
-static int
-checkpoint_write_pages(hs_container *c, hs_page *const *pages, size_t count, h5store_err *err)
+int
+container_apply_pages(hs_container *c, hs_page *const *pages, size_t count, h5store_err *err)
 {
     enum { RUN = 256 };
     HS_CLEANUP(hs_freep) uint8_t *run = malloc((size_t)RUN * HS_PAGE_SIZE);
@@ -139,7 +139,7 @@ checkpoint_apply(hs_container *c, h5store_err *err)
     if (rc == H5STORE_OK && hs_superblock_inspect(old) == HS_SUPERBLOCK_GOOD)
         rc = checkpoint_write_superblock(c, old, true, err);
     if (rc == H5STORE_OK)
-        rc = checkpoint_write_pages(c, pages, c->pager.committed.count, err);
+        rc = container_apply_pages(c, pages, c->pager.committed.count, err);
     if (rc == H5STORE_OK)
         rc = checkpoint_write_superblock(c, fresh, false, err);
     if (rc == H5STORE_OK)
@@ -161,8 +161,8 @@ checkpoint_apply(hs_container *c, h5store_err *err)
  * Take the locks of steps 2 and 4; mutex held.  Applying can wait, and those who would have
  * to wait for it cannot, so the time to get READ from all readers is short.
  */
-static int
-checkpoint_lock(hs_container *c, h5store_err *err)
+int
+container_lock_alone(hs_container *c, h5store_err *err)
 {
     uint64_t deadline = hs_os_now() + hs_min(c->timeout, CHECKPOINT_PATIENCE);
     int rc = hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, deadline, err);
@@ -177,8 +177,8 @@ checkpoint_lock(hs_container *c, h5store_err *err)
     return rc;
 }
 
-static void
-checkpoint_unlock(hs_container *c)
+void
+container_unlock_alone(hs_container *c)
 {
     hs_lock_release(c->locks, HS_LOCK_READ);
     hs_lock_release(c->locks, HS_LOCK_WRITE);
@@ -195,6 +195,28 @@ checkpoint_has_nothing(hs_container *c)
            hs_sum64(bytes, sizeof bytes) == c->wal.header.superblock_sum;
 }
 
+bool
+container_log_is_empty(hs_container *c)
+{
+    return !c->foreign && c->wal.tail == HS_WAL_RECORDS && checkpoint_has_nothing(c);
+}
+
+bool
+container_finds_log_empty(hs_container *c)
+{
+    bool empty = false;
+
+    if (container_enter(c, NULL) < 0)
+        return false;
+    if (hs_lock_take(c->locks, HS_LOCK_READ, HS_SHARED, hs_container_deadline(c), NULL) ==
+        H5STORE_OK) {
+        empty = container_catch_up(c, NULL) == H5STORE_OK && container_log_is_empty(c);
+        hs_lock_release(c->locks, HS_LOCK_READ);
+    }
+    container_leave(c);
+    return empty;
+}
+
 /* How far the log is applied: a position means something in its epoch alone. */
 struct checkpoint_point {
     uint64_t epoch, position, sequence;
@@ -209,7 +231,7 @@ checkpoint_second_step(hs_container *c, struct checkpoint_point *point, h5store_
 
     if (rc < 0)
         return rc;
-    rc = checkpoint_lock(c, err);
+    rc = container_lock_alone(c, err);
     if (rc < 0) {
         container_leave(c);
         return rc;
@@ -230,7 +252,7 @@ checkpoint_second_step(hs_container *c, struct checkpoint_point *point, h5store_
             (void)hs_os_flock(c->fd, c->path, LOCK_UN, &granted, NULL);
     }
     *point = (struct checkpoint_point){c->seen_epoch, c->wal.tail, c->wal.next_sequence};
-    checkpoint_unlock(c);
+    container_unlock_alone(c);
     return rc;
 }
 
@@ -242,7 +264,7 @@ checkpoint_last_step(hs_container *c, const struct checkpoint_point *point, h5st
 
     if (rc < 0)
         return rc;
-    rc = checkpoint_lock(c, err);
+    rc = container_lock_alone(c, err);
     if (rc < 0) {
         container_leave(c);
         return rc;
@@ -255,7 +277,7 @@ checkpoint_last_step(hs_container *c, const struct checkpoint_point *point, h5st
         rc = hs_wal_trim(&c->wal, point->position, point->sequence, err);
     if (rc < 0)
         c->poisoned = true; /* a sync may have failed */
-    checkpoint_unlock(c);
+    container_unlock_alone(c);
     return rc;
 }
 

@@ -121,6 +121,17 @@ int container_join_late(hs_container *c, h5store_err *err); /* when there were n
 int container_notes_init(hs_container *c, h5store_err *err);
 void container_notes_destroy(hs_container *c);
 int container_merge_notes(hs_container *c, h5store_err *err); /* in a write scope */
+/* When closing, without the mutex: write the notes without the log.  False: not so. */
+bool container_write_notes_in_place(hs_container *c);
+
+/* checkpoint.c */
+/* WRITE, and READ exclusive, with little patience, and caught up; what is released also leaves. */
+int container_lock_alone(hs_container *c, h5store_err *err);
+void container_unlock_alone(hs_container *c);
+/* Caught up: is the log without records, and the file as we left it? */
+bool container_log_is_empty(hs_container *c);
+bool container_finds_log_empty(hs_container *c); /* the same after a look, without the mutex */
+int container_apply_pages(hs_container *c, hs_page *const *pages, size_t count, h5store_err *err);
 
 /* janitor.c */
 void container_janitor_note(hs_container *c); /* a commit happened; mutex held */

@@ -527,7 +527,8 @@ hs_container_open(const char *path, const h5store_options *options, hs_container
     return H5STORE_OK;
 }
 
-/* The last user applies the log, and removes it when nothing is left in it. */
+/* The last user applies the log, and removes it when nothing is left in it.  Who finds it empty,
+ * since nobody changed anything, waits for no disk. */
 int
 hs_container_close(hs_container *c, h5store_err *err)
 {
@@ -539,8 +540,9 @@ hs_container_close(hs_container *c, h5store_err *err)
     }
     container_janitor_stop(c);
     hs_extent_give_up_ahead(c);
-    (void)hs_container_write_notes(c, NULL);
-    if (!c->poisoned)
+    if (!container_write_notes_in_place(c))
+        (void)hs_container_write_notes(c, NULL);
+    if (!c->poisoned && !container_finds_log_empty(c))
         rc = hs_container_checkpoint(c, true, err);
     if (rc == H5STORE_OK && hs_extent_reclaim(c, NULL) == H5STORE_OK &&
         c->wal.tail > HS_WAL_RECORDS)

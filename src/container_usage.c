@@ -6,6 +6,13 @@
  * Each commit takes along what was noted until then; hs_container_write_notes is for a process
  * that has only hits.  A note that cannot be written is lost: it is about order and statistics,
  * not about results.
+ *
+ * WITHOUT THE LOG.  A process that has only hits, like most, need not wait for the disk when it
+ * closes, as it would for a record that has to be applied.  If the log is empty, it writes the
+ * pages of the table of times and the usage page into the file, and they get to the disk when
+ * they do.  Each of them is sound by itself, whatever becomes of the others: a slot of the table
+ * says when one item was used, and the usage page has a checksum.  Nobody reads meanwhile
+ * (READ exclusive), and nothing of HDF5's lies there.
  */
 #include "container_impl.h"
 #include "grow.h"
@@ -142,6 +149,20 @@ notes_are_empty(hs_container *c)
     return empty;
 }
 
+/* Nothing but hits, whose notes change pages that there are? */
+static bool
+notes_are_hits(hs_container *c)
+{
+    const container_note_list *list;
+    bool are;
+
+    pthread_mutex_lock(&c->notes.mutex);
+    list = notes_current(c);
+    are = list->use_count > 0 && list->miss_count == 0;
+    pthread_mutex_unlock(&c->notes.mutex);
+    return are;
+}
+
 static void
 notes_add_counters(hs_usage_counters *sum, const hs_usage_counters *more)
 {
@@ -263,6 +284,31 @@ hs_container_write_notes(hs_container *c, h5store_err *err)
         return rc;
     c->notes_due = true;
     return hs_container_commit(c, NULL, 0, err);
+}
+
+bool
+container_write_notes_in_place(hs_container *c)
+{
+    HS_CLEANUP(hs_freep) hs_page **pages = NULL;
+    bool written = false;
+
+    if (c->read_only || c->poisoned || !notes_are_hits(c) || container_enter(c, NULL) < 0)
+        return false;
+    if (container_lock_alone(c, NULL) < 0) {
+        container_leave(c);
+        return false;
+    }
+    if (container_log_is_empty(c) && container_load_space(c, NULL) == H5STORE_OK) {
+        c->notes_due = c->pager.in_transaction = true;
+        c->usage_loaded = c->usage_changed = false;
+        written = container_merge_notes(c, NULL) == H5STORE_OK &&
+                  hs_overlay_sorted(&c->pager.pending, &pages, NULL) == H5STORE_OK &&
+                  container_apply_pages(c, pages, c->pager.pending.count, NULL) == H5STORE_OK;
+        c->pager.in_transaction = false;
+        hs_overlay_clear(&c->pager.pending);
+    }
+    container_unlock_alone(c);
+    return written;
 }
 
 int

@@ -3,15 +3,18 @@
  * Usage: times of items, counters and misses, across processes, removals and growth.
  */
 #include "container.h"
+#include "os.h"
 #include "support/child.h"
 #include "support/container.h"
 #include "support/core.h"
 #include "support/fixture.h"
 #include <check.h>
 #include <h5store/h5store.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 Suite *usage_suite(void);
 
@@ -301,6 +304,86 @@ START_TEST(other_processes_add_theirs)
 }
 END_TEST
 
+static atomic_uint syncs;
+
+static int
+count_datasync(int fd)
+{
+    syncs++;
+    return fdatasync(fd);
+}
+
+static int
+count_sync(int fd)
+{
+    syncs++;
+    return fsync(fd);
+}
+
+/* Open, note a hit and perhaps something else, close; how often that waited for the disk. */
+static unsigned
+syncs_of(const char *missed, const char *put)
+{
+    syncs = 0;
+    store = box_open(0);
+    BOX_OK(h5store_note(store, H5STORE_NOTE_HIT, "m/f", "a", NULL, &box_err));
+    if (missed != NULL)
+        BOX_OK(h5store_note(store, H5STORE_NOTE_MISS, "m/f", missed, "first call", &box_err));
+    if (put != NULL)
+        box_set(store, "m/f", put, 600, 2);
+    box_close(store);
+    return syncs;
+}
+
+START_TEST(closing_after_hits_waits_for_no_disk)
+{
+    struct hs_os_ops counting = hs_os_real;
+    h5store_item_info before, after;
+
+    counting.fdatasync = count_datasync;
+    counting.fsync = count_sync;
+    box_set(store, "m/f", "a", 600, 1);
+    before = info_of("a");
+    box_close(store);
+    hs_os_set_ops(&counting);
+    ck_assert_uint_eq(syncs_of(NULL, NULL), 0);
+    ck_assert_uint_gt(syncs_of("b", NULL), 0);
+    ck_assert_uint_gt(syncs_of(NULL, "b"), 0);
+    ck_assert_uint_eq(syncs_of(NULL, NULL), 0);
+    hs_os_set_ops(NULL);
+    store = box_open(0);
+    after = info_of("a");
+    ck_assert_uint_eq(after.stored, before.stored);
+    ck_assert_uint_gt(after.used, info_of("b").used);
+    ck_assert_uint_eq(usage().hits, 4);
+    ck_assert_uint_eq(usage().misses, 1);
+    box_expect_verified(store);
+}
+END_TEST
+
+/* Who has the container open reads them where they were written. */
+START_TEST(hits_are_written_into_the_file_while_the_log_is_empty)
+{
+    uint64_t used;
+    long long length;
+    child *other;
+
+    for (unsigned i = 0; i < 3; i++) {
+        box_set(store, "m/f", "a", 600, i);
+        for (unsigned j = 0; i != 1 && j < 2; j++) /* the first one may free space, and note it */
+            BOX_OK(h5store_flush(store, &box_err));
+        used = info_of("a").used;
+        length = box_size(box_log_path());
+        other = child_start(note_and_die, NULL);
+        ck_assert_uint_eq(child_hear(other), 1);
+        ck_assert_int_eq(child_wait(other), 0);
+        ck_assert_uint_gt(info_of("a").used, used);
+        ck_assert_uint_eq(usage().hits, 10 * (i + 1));
+        ck_assert((box_size(box_log_path()) == length) == (i != 1));
+    }
+}
+END_TEST
+
 START_TEST(bad_arguments_are_refused)
 {
     size_t count;
@@ -327,6 +410,8 @@ usage_suite(void)
     tcase_add_test(notes, table_grows_and_forgets);
     tcase_add_test(notes, table_does_not_grow_with_what_went);
     tcase_add_test(notes, other_processes_add_theirs);
+    tcase_add_test(notes, closing_after_hits_waits_for_no_disk);
+    tcase_add_test(notes, hits_are_written_into_the_file_while_the_log_is_empty);
     tcase_add_test(notes, bad_arguments_are_refused);
     suite_add_tcase(suite, notes);
     return suite;

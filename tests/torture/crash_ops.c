@@ -305,6 +305,20 @@ op_open_close(const char *path, h5store_err *err)
     return rc < 0 ? rc : h5store_close(store, err);
 }
 
+/* Closing writes the times of the hits into the file, as the log is empty. */
+static int
+op_hit_close(const char *path, h5store_err *err)
+{
+    h5store *store;
+    int rc = crash_open(path, 0, &store, err);
+
+    if (rc == 0)
+        rc = h5store_note(store, H5STORE_NOTE_HIT, "module/f", "first", NULL, err);
+    if (rc == 0)
+        rc = h5store_note(store, H5STORE_NOTE_HIT, "module/g", "third", NULL, err);
+    return rc < 0 ? rc : h5store_close(store, err);
+}
+
 static int
 op_session(const char *path, h5store_err *err)
 {
@@ -351,6 +365,8 @@ const crash_op crash_ops[] = {
     {"note", BASE_CLOSED, false, false, op_note, NULL},
     {"mend", BASE_DAMAGED, false, false, op_mend, NULL},
     {"open and close", BASE_CLOSED, true, false, NULL, op_open_close},
+    {"hits and close", BASE_CLOSED, true, false, NULL, op_hit_close},
+    {"hits and close, log left behind", BASE_LEFT, true, false, NULL, op_hit_close},
     {"recover a log", BASE_LEFT, true, false, NULL, op_open_close},
     {"recover a half-applied log", BASE_HALF, true, false, NULL, op_open_close},
     {"session", BASE_LEFT, true, false, NULL, op_session},

@@ -35,7 +35,8 @@ enum power_kind {
     POWER_BIG,
     POWER_SAME,
     POWER_FLUSH,
-    POWER_CLOSE
+    POWER_CLOSE,
+    POWER_HIT
 };
 
 struct power_step {
@@ -49,14 +50,15 @@ struct power_step {
 static const char power_same_line[] = "item module/f/p ";
 
 /* Sets, replacements and removals, so that space is freed and taken again, with flushes
- * between; at the end the log is given up and a new one begun. */
+ * between; then the log is given up, hits are noted without one, and a new one is begun. */
 static const struct power_step power_script[] = {
     {POWER_SET, "a", 100},  {POWER_SET, "b", 104},  {POWER_PUT, NULL, 110},
     {POWER_SET, "a", 120},  {POWER_FLUSH, NULL, 0}, {POWER_REMOVE, "b", 0},
     {POWER_SET, "c", 130},  {POWER_SET, "d", 134},  {POWER_REMOVE, "a", 0},
     {POWER_SAME, "p", 130}, {POWER_BIG, "e", 140},  {POWER_SET, "c", 138},
     {POWER_FLUSH, NULL, 0}, {POWER_SET, "c", 130},  {POWER_REMOVE, "first", 0},
-    {POWER_SET, "f", 150},  {POWER_CLOSE, NULL, 0}, {POWER_SET, "g", 160},
+    {POWER_SET, "f", 150},  {POWER_CLOSE, NULL, 0}, {POWER_HIT, "f", 0},
+    {POWER_HIT, "c", 0},    {POWER_CLOSE, NULL, 0}, {POWER_SET, "g", 160},
     {POWER_REMOVE, "d", 0}, {POWER_SET, "h", 164},  {POWER_CLOSE, NULL, 0},
 };
 #define POWER_STEPS (sizeof power_script / sizeof *power_script)
@@ -116,6 +118,8 @@ power_do(const struct power_step *step, h5store *store, h5store_err *err)
         return h5store_flush(store, err);
     case POWER_CLOSE:
         return h5store_close(store, err);
+    case POWER_HIT:
+        return h5store_note(store, H5STORE_NOTE_HIT, "module/f", step->key, NULL, err);
     case POWER_REMOVE:
     case POWER_BIG:
         break;
