@@ -122,8 +122,9 @@ blob_claim(BlobObject *self)
     return 0;
 }
 
+/* @p is_new: nobody has seen the memory yet. */
 static int
-blob_read_memory(BlobObject *self, void *data, size_t size, h5store_check check)
+blob_read_memory(BlobObject *self, void *data, size_t size, h5store_check check, int is_new)
 {
     h5store_err err;
     int rc;
@@ -131,6 +132,8 @@ blob_read_memory(BlobObject *self, void *data, size_t size, h5store_check check)
     if (blob_claim(self) < 0)
         return -1;
     CALL_BEGIN(state_of((PyObject *)self))
+    if (is_new)
+        array_populate(data, size);
     rc = h5store_blob_read(self->blob, data, size, check, &err);
     CALL_END
     self->busy = 0;
@@ -152,7 +155,7 @@ blob_read(BlobObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O|O&", &dtype, check_converter, &check))
         return NULL;
     array = array_new(state_of((PyObject *)self), stored, dtype, &data);
-    if (array != NULL && blob_read_memory(self, data, (size_t)stored->nbytes, check) < 0)
+    if (array != NULL && blob_read_memory(self, data, (size_t)stored->nbytes, check, 1) < 0)
         Py_CLEAR(array);
     return array;
 }
@@ -174,7 +177,7 @@ blob_read_into(BlobObject *self, PyObject *args)
                      (unsigned long long)stored->nbytes, view.len);
         rc = -1;
     } else {
-        rc = blob_read_memory(self, view.buf, (size_t)view.len, check);
+        rc = blob_read_memory(self, view.buf, (size_t)view.len, check, 0);
     }
     PyBuffer_Release(&view);
     if (rc < 0)

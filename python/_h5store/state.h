@@ -179,5 +179,10 @@ int array_describe(PyObject *object, const char *dtype, h5store_array *array,
 /* A new array of the shape and order of a stored one; *data is its memory. */
 PyObject *array_new(const module_state *state, const h5store_array *stored, PyObject *dtype,
                     void **data);
+/*
+ * Without the GIL: have the pages of a middling array's memory at once if they are new, before it
+ * is read into.  One by one they take half as long again.
+ */
+void array_populate(void *data, size_t size);
 
 #endif
