@@ -106,7 +106,8 @@ memory_malloc(void *Py_UNUSED(context), size_t size)
     void *block = atomic_exchange(&memory_kept, NULL);
     size_t room = malloc_usable_size(block);
 
-    if (room >= size && room - size < MEMORY_LARGE_PAGE)
+    /* What the alignment left over is in front of a block or behind it. */
+    if (room >= size && room - size <= MEMORY_LARGE_PAGE + MEMORY_PAGE)
         return block;
     free(block);
     if (posix_memalign(&block, MEMORY_LARGE_PAGE, size) != 0)

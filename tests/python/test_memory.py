@@ -8,7 +8,9 @@ Measured by the kernel, in a child: the highest resident size since a moment (Vm
 from __future__ import annotations
 
 import gc
+import mmap
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,25 @@ def test_memory_of_the_last_large_array_is_kept_for_the_next(
             assert np.array_equal(one, arrays[0]) and np.array_equal(other, arrays[1])
 
     Child(work).result()
+
+
+def test_memory_is_kept_wherever_it_lies(tmp_path: Path) -> None:
+    """malloc leaves what it needs to align a block in front of it or behind it."""
+
+    def work() -> list[int]:
+        faults, others = [], []
+        with decache.Store(tmp_path / "arrays.h5") as store:
+            name = store.put(np.ones(SIZE // 4 // 8))
+            for _ in range(8):
+                others.append(mmap.mmap(-1, 260 * 1024))  # the next block lies elsewhere
+                let_go(store)
+                store.get(name)
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+                store.get(name)
+                faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        return faults
+
+    assert max(Child(work).result()) < 16  # a page of 2 MiB at a time makes 20 of them
 
 
 def test_no_more_is_kept_than_one_array_of_128_mib(tmp_path: Path) -> None:
