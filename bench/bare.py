@@ -3,8 +3,8 @@
 
 `BareFiles` shows what joblib itself takes, whoever stores: a result is the bytes of its array,
 in a file at the place that joblib's own backend gives it. There are no pickles, metadata, checks
-or locks, and nothing but these arrays comes back. No backend that copies what it reads has
-quicker hits.
+or locks, and nothing but these arrays comes back. Hits of small arrays can hardly be quicker; of
+large ones they can, with more threads and with memory that has its pages.
 """
 
 from __future__ import annotations
