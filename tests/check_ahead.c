@@ -150,15 +150,7 @@ reserve_ahead_and_wait(child *parent, void *context HS_UNUSED)
 
 START_TEST(what_was_reserved_ahead_goes_with_its_process)
 {
-    uint64_t used = core_used_bytes(c);
-    child *other = child_start(reserve_ahead_and_wait, NULL);
-
-    ck_assert_uint_gt(child_hear(other), 0);
-    BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(core_used_bytes(c), used + 7 * PART);
-    child_kill(other);
-    BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(core_used_bytes(c), used);
+    core_expect_gone_with_process(c, reserve_ahead_and_wait, 7 * PART);
 }
 END_TEST
 

@@ -493,15 +493,7 @@ reserve_and_wait(child *parent, void *context)
 
 START_TEST(reservation_of_a_killed_process_is_reclaimed)
 {
-    uint64_t used = core_used_bytes(c);
-    child *other = child_start(reserve_and_wait, NULL);
-
-    ck_assert_uint_gt(child_hear(other), 0);
-    BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(core_used_bytes(c), used + hs_round_up(SIZE, HS_SPACE_UNIT)); /* it lives */
-    child_kill(other);
-    BOX_OK(hs_extent_reclaim(c, &box_err));
-    ck_assert_uint_eq(core_used_bytes(c), used);
+    core_expect_gone_with_process(c, reserve_and_wait, hs_round_up(SIZE, HS_SPACE_UNIT));
 }
 END_TEST
 

@@ -3,6 +3,7 @@
  * See core.h.
  */
 #include "core.h"
+#include "../../src/extent.h"
 #include "container.h"
 
 hs_container *
@@ -29,6 +30,20 @@ core_used_bytes(hs_container *c)
     bytes = hs_container_space(c)->eoa - hs_container_space(c)->free_bytes;
     hs_container_read_end(c);
     return bytes;
+}
+
+void
+core_expect_gone_with_process(hs_container *c, child_fn reserve, uint64_t bytes)
+{
+    uint64_t used = core_used_bytes(c);
+    child *other = child_start(reserve, NULL);
+
+    ck_assert_uint_gt(child_hear(other), 0);
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    ck_assert_uint_eq(core_used_bytes(c), used + bytes); /* it lives */
+    child_kill(other);
+    BOX_OK(hs_extent_reclaim(c, &box_err));
+    ck_assert_uint_eq(core_used_bytes(c), used);
 }
 
 uint64_t
