@@ -158,22 +158,29 @@ checkpoint_apply(hs_container *c, h5store_err *err)
 }
 
 /*
- * Take the locks of steps 2 and 4; mutex held.  Applying can wait, and those who would have
+ * Take the mutex and the locks of steps 2 and 4.  Applying can wait, and those who would have
  * to wait for it cannot, so the time to get READ from all readers is short.
  */
 int
 container_lock_alone(hs_container *c, h5store_err *err)
 {
     uint64_t deadline = hs_os_now() + hs_min(c->timeout, CHECKPOINT_PATIENCE);
-    int rc = hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, deadline, err);
+    int rc = container_enter(c, err);
 
     if (rc < 0)
         return rc;
+    rc = hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, deadline, err);
+    if (rc < 0) {
+        container_leave(c);
+        return rc;
+    }
     rc = container_catch_up(c, err);
     if (rc == H5STORE_OK)
         rc = hs_lock_take(c->locks, HS_LOCK_READ, HS_EXCLUSIVE, deadline, err);
-    if (rc < 0)
+    if (rc < 0) {
         hs_lock_release(c->locks, HS_LOCK_WRITE);
+        container_leave(c);
+    }
     return rc;
 }
 
@@ -227,15 +234,10 @@ static int
 checkpoint_second_step(hs_container *c, struct checkpoint_point *point, h5store_err *err)
 {
     bool granted = false;
-    int rc = container_enter(c, err);
+    int rc = container_lock_alone(c, err);
 
     if (rc < 0)
         return rc;
-    rc = container_lock_alone(c, err);
-    if (rc < 0) {
-        container_leave(c);
-        return rc;
-    }
     if (!c->foreign && !checkpoint_has_nothing(c)) {
         rc = hs_os_flock(c->fd, c->path, LOCK_EX, &granted, err);
         if (rc == H5STORE_OK && !granted)
@@ -260,15 +262,10 @@ checkpoint_second_step(hs_container *c, struct checkpoint_point *point, h5store_
 static int
 checkpoint_last_step(hs_container *c, const struct checkpoint_point *point, h5store_err *err)
 {
-    int rc = container_enter(c, err);
+    int rc = container_lock_alone(c, err);
 
     if (rc < 0)
         return rc;
-    rc = container_lock_alone(c, err);
-    if (rc < 0) {
-        container_leave(c);
-        return rc;
-    }
     if (point->epoch != c->seen_epoch || point->position <= c->wal.header.start)
         rc = H5STORE_OK;                              /* somebody else was quicker */
     else if (point->sequence == c->wal.next_sequence) /* nothing came since, applied or not */

@@ -41,7 +41,6 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <unistd.h>
 
 uint64_t
 hs_container_deadline(const hs_container *c)

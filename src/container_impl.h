@@ -121,11 +121,12 @@ int container_join_late(hs_container *c, h5store_err *err); /* when there were n
 int container_notes_init(hs_container *c, h5store_err *err);
 void container_notes_destroy(hs_container *c);
 int container_merge_notes(hs_container *c, h5store_err *err); /* in a write scope */
-/* When closing, without the mutex: write the notes without the log.  False: not so. */
+/* When closing, without the mutex: write the notes without the log, which was empty.  False: not
+ * so. */
 bool container_write_notes_in_place(hs_container *c);
 
 /* checkpoint.c */
-/* WRITE, and READ exclusive, with little patience, and caught up; what is released also leaves. */
+/* The mutex, WRITE, and READ exclusive, with little patience, and caught up; and back. */
 int container_lock_alone(hs_container *c, h5store_err *err);
 void container_unlock_alone(hs_container *c);
 /* Caught up: is the log without records, and the file as we left it? */

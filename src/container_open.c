@@ -26,7 +26,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/file.h>
-#include <unistd.h>
 
 /* ---- looking at what is there ----------------------------------------- */
 
@@ -532,6 +531,7 @@ hs_container_open(const char *path, const h5store_options *options, hs_container
 int
 hs_container_close(hs_container *c, h5store_err *err)
 {
+    bool is_empty; /* the log */
     int rc = H5STORE_OK;
 
     if (hs_container_check_process(c, NULL) < 0 || c->read_only) {
@@ -540,9 +540,12 @@ hs_container_close(hs_container *c, h5store_err *err)
     }
     container_janitor_stop(c);
     hs_extent_give_up_ahead(c);
-    if (!container_write_notes_in_place(c))
+    is_empty = container_write_notes_in_place(c);
+    if (!is_empty) {
         (void)hs_container_write_notes(c, NULL);
-    if (!c->poisoned && !container_finds_log_empty(c))
+        is_empty = container_finds_log_empty(c);
+    }
+    if (!c->poisoned && !is_empty)
         rc = hs_container_checkpoint(c, true, err);
     if (rc == H5STORE_OK && hs_extent_reclaim(c, NULL) == H5STORE_OK &&
         c->wal.tail > HS_WAL_RECORDS)

@@ -292,12 +292,8 @@ container_write_notes_in_place(hs_container *c)
     HS_CLEANUP(hs_freep) hs_page **pages = NULL;
     bool written = false;
 
-    if (c->read_only || c->poisoned || !notes_are_hits(c) || container_enter(c, NULL) < 0)
+    if (c->read_only || c->poisoned || !notes_are_hits(c) || container_lock_alone(c, NULL) < 0)
         return false;
-    if (container_lock_alone(c, NULL) < 0) {
-        container_leave(c);
-        return false;
-    }
     if (container_log_is_empty(c) && container_load_space(c, NULL) == H5STORE_OK) {
         c->notes_due = c->pager.in_transaction = true;
         c->usage_loaded = c->usage_changed = false;

@@ -63,7 +63,6 @@
 #include "lock.h"
 #include "grow.h"
 #include <assert.h>
-#include <unistd.h>
 
 #define LOCK_PINS ((uint64_t)1 << 61)
 #define LOCK_ROLES_AT ((uint64_t)1 << 62)

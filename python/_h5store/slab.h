@@ -16,6 +16,7 @@
 
 /* To be called before all others; more than once does no harm. */
 void slab_start(void);
+
 /* NULL without memory. */
 void *slab_malloc(size_t size);
 void *slab_calloc(size_t count, size_t size);
