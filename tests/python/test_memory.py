@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from _children import Child
 
+MAP_FIXED = 0x10  # Linux
 MIB = 1 << 20
 SIZE = 160 * MIB  # of which none is kept for the next
 MOST = 16 * MIB
@@ -150,22 +151,48 @@ def test_memory_of_the_last_large_array_is_kept_for_the_next(
 
 
 def test_memory_is_kept_wherever_it_lies(tmp_path: Path) -> None:
-    """malloc leaves what it needs to align a block in front of it or behind it."""
+    """malloc leaves what it needs to align a block in front of it or behind it.
 
-    def work() -> list[int]:
-        faults, others = [], []
+    So large a block is a mapping of its own, and each begins some pages before or behind a
+    large page: in a hole of its size among addresses that are taken.
+    """
+    nbytes, page, large = 40 * MIB, mmap.PAGESIZE, 2 * MIB
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *3 * [ctypes.c_int], ctypes.c_long]
+    libc.mmap.restype = ctypes.c_void_p
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+
+    def take(start: int | None, size: int, fixed: int) -> int:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | fixed
+        return libc.mmap(start, size, 0, flags, -1, 0)
+
+    def work() -> dict[int, tuple[int, int]]:
+        found = {}
         with decache.Store(tmp_path / "arrays.h5") as store:
-            name = store.put(np.ones(SIZE // 4 // 8))
-            for _ in range(8):
-                others.append(mmap.mmap(-1, 260 * 1024))  # the next block lies elsewhere
-                let_go(store)
-                store.get(name)
+            name = store.put(np.ones(nbytes // 8))
+            let_go(store)
+            while libc.malloc(nbytes) % page != 16:
+                pass  # what a test before this one has left is taken; now mappings are made
+            middle = (take(None, 256 * MIB, 0) + 128 * MIB) // large * large
+            for pages in (-3, -2, -1, 0, 1, 2, 256):
+                start, size = middle + pages * page, nbytes + large + page
+                assert libc.munmap(start, size) == 0
+                place = store.get(name).ctypes.data
                 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
                 store.get(name)
-                faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-        return faults
+                faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+                found[pages] = (place - start, faults)
+                let_go(store)
+                assert take(start, size, MAP_FIXED) == start
+        return found
 
-    assert max(Child(work).result()) < 16  # a page of 2 MiB at a time makes 20 of them
+    found = Child(work).result()
+    for pages, (behind, faults) in found.items():
+        # In front there is at least what malloc notes of a block.
+        assert behind == (-pages * page if pages < 0 else large - pages * page)
+        assert faults < 16  # a page of 2 MiB at a time makes 20 of them
+    assert len(found) == 7
 
 
 def test_no_more_is_kept_than_one_array_of_128_mib(tmp_path: Path) -> None:
