@@ -162,7 +162,7 @@ void hs_container_unpin_exclusive(hs_container *container, hs_extent extent, boo
 /*
  * Bring the file up to date with the log; with @p trim also sync it and give up the
  * log's records.  BUSY when another program has the file open, or a lock is not to be
- * had: nothing is lost then, the log keeps everything.
+ * had: nothing is lost then, the log keeps everything, and the file is synced with @p trim.
  */
 int hs_container_checkpoint(hs_container *container, bool trim, h5store_err *err);
 

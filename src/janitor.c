@@ -78,7 +78,7 @@ janitor_run(void *context)
             if (rc == H5STORE_OK)
                 (void)hs_extent_reclaim(c, NULL); /* of results that were replaced */
             done_at = hs_os_now();
-            if (rc == H5STORE_OK && bytes)
+            if ((rc == H5STORE_OK || rc == H5STORE_E_BUSY) && bytes)
                 synced_at = done_at;
             pthread_mutex_lock(&c->mutex);
             if (rc == H5STORE_OK && quiet)

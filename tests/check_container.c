@@ -248,6 +248,29 @@ close_both(void)
 }
 
 static void
+only_count(void)
+{
+}
+
+/* Nothing is applied while a stock reader has the file open, but arrays are as safe as ever. */
+START_TEST(arrays_are_synced_while_a_stock_reader_is_there)
+{
+    hid_t file;
+
+    flush_with(only_count);
+    file = H5Fopen(box_path(), H5F_ACC_RDONLY, H5P_DEFAULT);
+    ck_assert_int_ge(file, 0);
+    box_put(flushing, 5000, 3, NULL);
+    during_sync = only_count;
+    BOX_FAILS(H5STORE_E_BUSY, h5store_flush(flushing, &box_err));
+    ck_assert_uint_eq(syncs, 2);
+    ck_assert_int_gt(box_size(box_log_path()), 4096);
+    ck_assert_int_ge(H5Fclose(file), 0);
+    close_both();
+}
+END_TEST
+
+static void
 start_over_and_commit(void)
 {
     BOX_OK(h5store_flush(acting, &box_err)); /* the log starts over */
@@ -655,6 +678,7 @@ container_suite(void)
     tcase_add_test(applying, stock_reader_keeps_the_file_as_it_is);
     tcase_add_test(syncing, records_are_given_up_in_their_own_epoch_only);
     tcase_add_test(syncing, records_stay_until_they_are_synced);
+    tcase_add_test(syncing, arrays_are_synced_while_a_stock_reader_is_there);
     tcase_add_loop_test(programs, change_by_a_stock_program_is_adopted, 0, 3);
     tcase_add_test(programs, adopted_change_is_adopted_for_all);
     tcase_add_test(programs, change_beside_a_full_log_is_refused);
