@@ -57,8 +57,9 @@ typedef struct h5store_totals {
     uint64_t file_size;      /**< length of the container file (ls -l) */
     uint64_t disk_bytes;     /**< blocks it occupies (du), log included */
     uint64_t log_bytes;      /**< length of the log */
-    uint64_t used_bytes;     /**< of the file: neither free nor removed and waiting for a pin or
-                                  for another program to let go; what it will come down to */
+    uint64_t used_bytes;     /**< of the file: neither free, nor removed and waiting for a pin or
+                                  for another program to let go, nor reserved for arrays to
+                                  come; what it will come down to */
     uint64_t metadata_bytes; /**< of those, HDF5 metadata, unused space in it included */
 } h5store_totals;
 

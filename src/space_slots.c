@@ -351,7 +351,6 @@ hs_space_used(const hs_space *space)
     uint64_t used = space->eoa;
 
     for (size_t i = 0; i < space->count; i++)
-        if (!space->slots[i].loose || space->slots[i].sequence != 0)
-            used -= hs_min(used, space->slots[i].extent.length);
+        used -= hs_min(used, space->slots[i].extent.length);
     return used;
 }

@@ -440,7 +440,7 @@ static PyStructSequence_Field totals_fields[] = {
     {"file_size", "length of the container file"},
     {"disk_bytes", "bytes it occupies on the disk, log included"},
     {"log_bytes", "length of the log"},
-    {"used_bytes", "of the file, neither free nor removed"},
+    {"used_bytes", "of the file, neither free nor removed nor reserved"},
     {"metadata_bytes", "of those, HDF5 metadata"},
     {NULL, NULL},
 };

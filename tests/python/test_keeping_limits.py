@@ -125,6 +125,17 @@ def test_limits_of_the_backend_are_kept_without_asking(tmp_path, options):
     assert totals(memory).items >= 3
 
 
+def test_space_for_results_to_come_does_not_count(tmp_path):
+    """Who stores one after the other reserves up to 4 MiB ahead: more than all of this limit."""
+    memory, make, _ = cached(tmp_path, bytes_limit="3M")
+    seen = []
+    for number in range(60):
+        make(number, 240_000)
+        seen.append(totals(memory))
+    assert min(one.items for one in seen[12:]) >= 9  # a tenth more than necessary goes
+    assert max(one.used_bytes for one in seen) <= 3_000_000 + 240_000 + 4096
+
+
 def test_result_larger_than_the_limit_is_stored_with_a_warning(tmp_path):
     memory, make, _ = cached(tmp_path, bytes_limit=2 * MIB)
     make(1)
