@@ -77,6 +77,8 @@ container_open_log(hs_container *c, h5store_err *err)
         return H5STORE_OK;
     if (rc < 0)
         return rc;
+    if (!c->read_only && c->fd >= 0)
+        hs_os_take_rights(c->log_fd, c->fd);
     c->wal.fd = c->log_fd;
     return hs_locks_open(c->log_fd, c->log_path, !c->read_only, &c->locks, err);
 }

@@ -4,7 +4,7 @@
  *
  * Owns one pointer, hs_os, to the table in use; it is changed by tests alone, while no
  * container is open.  Calls whose failure no test needs (clock, sleep, random numbers, the
- * CPU mask, the process) are made directly.
+ * CPU mask, the process, owners and rights) are made directly.
  *
  * Always holds: EINTR and short counts are dealt with here and seen by nobody else; no
  * call moves more than 1 GiB, since Linux moves at most 2 GiB less a page; an offset that
@@ -566,6 +566,24 @@ hs_os_boot_id(uint8_t bytes[16])
     }
     if (digits < 32)
         memset(bytes, 0, 16);
+}
+
+void
+hs_os_take_rights(int fd, int like)
+{
+    mode_t mode, group = S_IRWXG;
+    struct stat made, other;
+
+    if (hs_os->fstat(fd, &made) < 0 || hs_os->fstat(like, &other) < 0 || made.st_size != 0)
+        return;
+    if ((made.st_uid != other.st_uid || made.st_gid != other.st_gid) &&
+        fchown(fd, geteuid() == 0 ? other.st_uid : (uid_t)-1, other.st_gid) == 0)
+        made.st_gid = other.st_gid;
+    if (made.st_gid == other.st_gid)
+        group = 0;
+    mode = (other.st_mode & ACCESSPERMS & ~group) | (made.st_mode & group);
+    if (mode != (made.st_mode & ACCESSPERMS))
+        (void)fchmod(fd, mode);
 }
 
 /* A page which the kernel fills with zeros in the child of any fork (Linux 4.14), and in which

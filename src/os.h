@@ -86,6 +86,13 @@ uint64_t hs_os_room(int fd);
 int hs_os_sync_parent(const char *path, h5store_err *err);
 int hs_os_fstat(int fd, const char *path, struct stat *status, h5store_err *err);
 
+/*
+ * Give a file that was just made, and is empty still, the group and the rights of another, so that
+ * whoever may use one may use both; root gives it the owner, too.  Where the group cannot be had,
+ * the rights of a group stay as they are.  Does what it can, and fails never.
+ */
+void hs_os_take_rights(int fd, int like);
+
 /* Give @p from the name @p to unless that exists (link + unlink; rename where links
  * are missing).  *taken says that @p to existed; then @p from is unlinked. */
 int hs_os_publish(const char *from, const char *to, bool *taken, h5store_err *err);
