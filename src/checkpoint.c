@@ -115,6 +115,12 @@ checkpoint_announce(hs_container *c, uint8_t old[HS_SUPERBLOCK_SIZE],
     return rc < 0 ? rc : container_sync_log(c, err);
 }
 
+static bool
+checkpoint_is_unused(const hs_page *page, const void *space)
+{
+    return hs_space_is_unused(space, page->number * HS_PAGE_SIZE);
+}
+
 /* WRITE and READ exclusive and the stock lock held, caught up. */
 static int
 checkpoint_apply(hs_container *c, h5store_err *err)
@@ -123,6 +129,10 @@ checkpoint_apply(hs_container *c, h5store_err *err)
     uint8_t old[HS_SUPERBLOCK_SIZE], fresh[HS_SUPERBLOCK_SIZE];
     int rc = container_load_space(c, err);
 
+    /* Where all is in force again, what some pages belonged to was freed since, and somebody may
+     * be writing an array there. */
+    if (rc == H5STORE_OK && container_all_in_force(c))
+        hs_overlay_drop(&c->pager.committed, checkpoint_is_unused, &c->space);
     if (rc == H5STORE_OK)
         rc = hs_overlay_sorted(&c->pager.committed, &pages, err);
     if (rc == H5STORE_OK)
@@ -312,12 +322,34 @@ hs_container_is_half_applied(hs_container *c)
            hs_sum64(bytes, sizeof bytes) != c->wal.header.superblock_sum;
 }
 
+/*
+ * The kernel may have dropped pages that were applied, and tells nobody else: whoever syncs next
+ * would give up their records.  So all of the log is to be applied again.
+ */
+static void
+checkpoint_take_back(hs_container *c)
+{
+    if (container_enter(c, NULL) < 0)
+        return;
+    if (hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, hs_container_deadline(c), NULL) ==
+        H5STORE_OK) {
+        if (container_catch_up(c, NULL) == H5STORE_OK && !container_all_in_force(c)) {
+            c->wal.header.applied = c->wal.header.start_sequence - 1;
+            (void)hs_wal_write_header(&c->wal, NULL);
+        }
+        hs_lock_release(c->locks, HS_LOCK_WRITE);
+    }
+    container_leave(c);
+}
+
 int
 hs_container_sync_data(hs_container *c, h5store_err *err)
 {
     int rc = hs_os_datasync(c->fd, c->path, err);
 
-    if (rc < 0)
-        c->poisoned = true; /* never retried: the kernel may have dropped what it could not write */
+    if (rc < 0) {
+        c->poisoned = true; /* never retried */
+        checkpoint_take_back(c);
+    }
     return rc;
 }

@@ -13,8 +13,10 @@
  * Readers that looked the array up before have the old place pinned and its bytes stay; those
  * that come after see the new one.  The bytes are on the disk before the record is written, so
  * neither a kill nor a power cut leaves a header that points to nothing (I1).  Whoever dies in
- * between leaves a reservation that nobody pins.  An array that a reader found damaged is left
- * alone, since the next put writes its bytes again where they are.
+ * between leaves a reservation that nobody pins.  The record lists the arrays with their new
+ * places, as that of a put does: after a power cut older records must not be laid over them.  An
+ * array that a reader found damaged is left alone, since the next put writes its bytes again where
+ * they are.
  *
  * Several arrays go in one round, so that a round costs two short commits and one sync.
  */
@@ -235,10 +237,13 @@ static int
 compact_commit(struct compact *job, const struct compact_move *moves, size_t count,
                h5store_err *err)
 {
+    HS_CLEANUP(hs_freep) hs_wal_blob *log = malloc(count * sizeof *log);
     hs_container *c = job->container;
-    uint64_t bytes = 0, moved = 0;
+    uint64_t bytes = 0;
+    size_t moved = 0;
     hid_t file;
-    int rc = hs_container_write_begin(c, &file, err);
+    int rc = log == NULL ? hs_fail_nomem(err, count * sizeof *log, "a compaction")
+                         : hs_container_write_begin(c, &file, err);
 
     if (rc < 0)
         return rc;
@@ -247,8 +252,10 @@ compact_commit(struct compact *job, const struct compact_move *moves, size_t cou
 
         if (moves[i].copied)
             rc = compact_turn(c, file, &moves[i], &turned, err);
-        bytes += turned ? moves[i].size : 0;
-        moved += turned;
+        if (turned) {
+            log[moved++] = (hs_wal_blob){moves[i].id, moves[i].to};
+            bytes += moves[i].size;
+        }
     }
     rc = hs_container_verdict(c, rc, err);
     if (rc < 0) {
@@ -256,7 +263,7 @@ compact_commit(struct compact *job, const struct compact_move *moves, size_t cou
         return rc;
     }
     hs_container_changed_headers(c);
-    rc = hs_container_commit(c, NULL, 0, err);
+    rc = hs_container_commit(c, log, moved, err);
     if (rc == H5STORE_OK) {
         job->result->moved_bytes += bytes;
         job->result->moved += moved;

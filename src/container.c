@@ -479,6 +479,8 @@ hs_container_commit(hs_container *c, const hs_wal_blob *blobs, size_t blob_count
         if (rc == H5STORE_OK)
             rc = hs_wal_append(&c->wal, &c->pager.pending, blobs, blob_count, flags, err);
         if (rc == H5STORE_OK) {
+            for (size_t i = 0; i < blob_count; i++)
+                container_drop_old_pages(c, &blobs[i]);
             hs_groups_committed(c->groups, &c->pager.pending);
             hs_overlay_merge(&c->pager.committed, &c->pager.pending, sequence);
             c->generation += metadata;

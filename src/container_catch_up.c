@@ -21,24 +21,14 @@ container_start_over(hs_container *c)
     c->generation++;
 }
 
-/*
- * The place of a blob that a record brings may have been that of pages which came before.  They had
- * been applied when it was freed; but after a power cut all records are in force again.
- */
-static int
-container_drop_old_pages(hs_container *c, const hs_wal_record *record, h5store_err *err)
+void
+container_drop_old_pages(hs_container *c, const hs_wal_blob *blob)
 {
-    bool all_in_force = c->wal.header.applied < c->wal.header.start_sequence;
-    int rc = H5STORE_OK;
+    uint64_t first = blob->extent.address / HS_PAGE_SIZE;
 
-    for (size_t i = 0; all_in_force && rc == H5STORE_OK && i < record->blob_count; i++) {
-        hs_extent place = hs_wal_record_blob(record, i).extent;
-        uint64_t first = place.address / HS_PAGE_SIZE;
-
-        rc = hs_overlay_drop_range(&c->pager.committed, first, first + place.length / HS_PAGE_SIZE,
-                                   err);
-    }
-    return rc;
+    if (container_all_in_force(c))
+        hs_overlay_drop_range(&c->pager.committed, first,
+                              first + blob->extent.length / HS_PAGE_SIZE);
 }
 
 /*
@@ -66,9 +56,11 @@ container_read_records(hs_container *c, h5store_err *err)
             if (rc < 0)
                 return rc;
         }
-        rc = container_drop_old_pages(c, &record, err);
-        if (rc < 0)
-            return rc;
+        for (size_t i = 0; i < record.blob_count; i++) {
+            hs_wal_blob blob = hs_wal_record_blob(&record, i);
+
+            container_drop_old_pages(c, &blob);
+        }
         hs_space_forget(&c->space);
         if (record.flags & HS_RECORD_METADATA) {
             c->handle_stale = true;
@@ -135,6 +127,12 @@ container_check_superblock(hs_container *c, h5store_err *err)
     return H5STORE_OK;
 }
 
+static bool
+container_is_applied(const hs_page *page, const void *applied)
+{
+    return page->sequence <= *(const uint64_t *)applied;
+}
+
 int
 container_catch_up(hs_container *c, h5store_err *err)
 {
@@ -166,9 +164,11 @@ container_catch_up(hs_container *c, h5store_err *err)
             c->seen_epoch = c->wal.header.epoch;
         }
     }
+    if (c->wal.header.applied < c->seen_applied) /* a sync failed: see hs_container_sync_data */
+        container_start_over(c);
     if (c->wal.header.applied > c->seen_applied) {
-        hs_overlay_drop(&c->pager.committed, c->wal.header.applied);
         c->seen_applied = c->wal.header.applied;
+        hs_overlay_drop(&c->pager.committed, container_is_applied, &c->seen_applied);
     }
     rc = container_read_records(c, err);
     if (rc < 0)

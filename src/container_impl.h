@@ -111,6 +111,17 @@ void container_close_stale(hs_container *c);               /* the same, outside 
 
 /* container_catch_up.c */
 int container_catch_up(hs_container *c, h5store_err *err); /* WRITE, or READ shared held */
+/* A blob comes with a record.  Its place may have been that of pages which came before, and had
+ * been applied when it was freed; but where all records are in force again they are held. */
+void container_drop_old_pages(hs_container *c, const hs_wal_blob *blob);
+
+/* Caught up: is nothing of the log applied?  So it is with a new one, and again after a power cut
+ * or a sync that failed. */
+static inline bool
+container_all_in_force(const hs_container *c)
+{
+    return c->wal.header.applied < c->wal.header.start_sequence;
+}
 
 /* container_open.c */
 int container_create_tree(hs_container *c, hid_t *file, h5store_err *err); /* in a transaction */

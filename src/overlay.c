@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The page table of overlay.h: open addressing with linear probing, never more than
- * half full.  Entries leave only all at once or by a rebuild (hs_overlay_drop), so
- * there are no tombstones.
+ * half full.  Entries leave all at once, or by passes over all of it (hs_overlay_drop), so
+ * there are no tombstones.  No page that must go may stay for want of memory: it would mask what
+ * the file has by now, and be written over it.  So leaving takes none.
  */
 #include "overlay.h"
 #include <assert.h>
@@ -149,65 +150,69 @@ hs_overlay_merge(hs_overlay *into, hs_overlay *from, uint64_t sequence)
         hs_overlay_release(from);
 }
 
-/* Pages that go: brought by records up to a sequence, or (until > 0) with numbers of a range. */
-struct overlay_doomed {
-    uint64_t sequence;
-    uint64_t from, until;
-};
-
-static bool
-overlay_goes(const struct overlay_doomed *doomed, const hs_page *page)
+/* Put the entries where they are found again, once others are gone from between.  In order from
+ * behind an empty slot (half of them are), so that each goes to where those before it end. */
+static void
+overlay_close_gaps(hs_overlay *overlay)
 {
-    return doomed->until > 0 ? page->number >= doomed->from && page->number < doomed->until
-                             : page->sequence <= doomed->sequence;
-}
+    size_t start = 0, mask = overlay->capacity - 1;
 
-/* By a new table, since an entry that went would cut off those that were probed past it. */
-static int
-overlay_drop_all(hs_overlay *overlay, const struct overlay_doomed *doomed, h5store_err *err)
-{
-    hs_overlay kept = {.capacity = overlay->capacity};
-    bool any = false;
-
-    for (size_t i = 0; !any && i < overlay->capacity; i++)
-        any = overlay->slots[i] != NULL && overlay_goes(doomed, overlay->slots[i]);
-    if (!any)
-        return H5STORE_OK;
-    kept.slots = calloc(kept.capacity, sizeof *kept.slots);
-    if (kept.slots == NULL)
-        return hs_fail_nomem(err, kept.capacity * sizeof *kept.slots, "the table of held pages");
-    for (size_t i = 0; i < overlay->capacity; i++) {
-        hs_page *page = overlay->slots[i];
+    while (overlay->slots[start] != NULL)
+        start++;
+    for (size_t i = 1; i <= mask; i++) {
+        hs_page **slot = &overlay->slots[(start + i) & mask];
+        hs_page *page = *slot;
 
         if (page == NULL)
             continue;
-        if (overlay_goes(doomed, page)) {
-            free(page);
-            continue;
-        }
-        kept.slots[overlay_index(&kept, page->number)] = page;
-        kept.count++;
+        *slot = NULL;
+        overlay->slots[overlay_index(overlay, page->number)] = page;
     }
-    free(overlay->slots);
-    *overlay = kept;
-    return H5STORE_OK;
 }
 
 void
-hs_overlay_drop(hs_overlay *overlay, uint64_t sequence)
+hs_overlay_drop(hs_overlay *overlay, hs_overlay_goes_fn goes, const void *context)
 {
-    struct overlay_doomed doomed = {.sequence = sequence};
+    size_t before = overlay->count;
 
-    /* Without memory for a new table all pages stay: they equal what the file holds. */
-    (void)overlay_drop_all(overlay, &doomed, NULL);
+    for (size_t i = 0; overlay->count > 0 && i < overlay->capacity; i++) {
+        hs_page *page = overlay->slots[i];
+
+        if (page == NULL || !goes(page, context))
+            continue;
+        free(page);
+        overlay->slots[i] = NULL;
+        overlay->count--;
+    }
+    if (overlay->count < before && overlay->count > 0)
+        overlay_close_gaps(overlay);
 }
 
-int
-hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end, h5store_err *err)
-{
-    struct overlay_doomed doomed = {.from = first, .until = end};
+struct overlay_range {
+    uint64_t first, end;
+};
 
-    return first < end ? overlay_drop_all(overlay, &doomed, err) : H5STORE_OK;
+static bool
+overlay_is_in_range(const hs_page *page, const void *context)
+{
+    const struct overlay_range *range = context;
+
+    return page->number >= range->first && page->number < range->end;
+}
+
+void
+hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end)
+{
+    struct overlay_range range = {first, end};
+    bool any = overlay->count > 0;
+
+    if (any && end - first < overlay->capacity) { /* mostly there is none: quicker to look for */
+        any = false;
+        for (uint64_t number = first; !any && number < end; number++)
+            any = hs_overlay_find(overlay, number) != NULL;
+    }
+    if (any)
+        hs_overlay_drop(overlay, overlay_is_in_range, &range);
 }
 
 static int

@@ -52,11 +52,12 @@ void hs_overlay_patch(const hs_overlay *overlay, uint64_t address, void *buffer,
  */
 void hs_overlay_merge(hs_overlay *into, hs_overlay *from, uint64_t sequence);
 
-/* Drop the pages brought by records up to @p sequence. */
-void hs_overlay_drop(hs_overlay *overlay, uint64_t sequence);
+/* Drop the pages of which @p goes says so. */
+typedef bool (*hs_overlay_goes_fn)(const hs_page *page, const void *context);
+void hs_overlay_drop(hs_overlay *overlay, hs_overlay_goes_fn goes, const void *context);
 
-/* Drop the pages from number @p first to before @p end.  NOMEM. */
-int hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end, h5store_err *err);
+/* Drop the pages from number @p first to before @p end. */
+void hs_overlay_drop_range(hs_overlay *overlay, uint64_t first, uint64_t end);
 
 /* All pages by rising number; an array of count pointers, released with free(). */
 int hs_overlay_sorted(const hs_overlay *overlay, hs_page ***pages, h5store_err *err);

@@ -162,6 +162,9 @@ uint64_t hs_space_waste(const hs_space *space);
 /* Move the table to where space is given now, and let it be as long as it must be. */
 int hs_space_move_table(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_err *err);
 
+/* Does a byte lie in an extent that is free, or reserved for an array that is not committed? */
+bool hs_space_is_unused(const hs_space *space, uint64_t address);
+
 /* Bytes below the end that are neither free nor removed nor reserved. */
 uint64_t hs_space_used(const hs_space *space);
 

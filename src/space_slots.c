@@ -345,6 +345,14 @@ hs_space_shrink(hs_space *space)
     }
 }
 
+bool
+hs_space_is_unused(const hs_space *space, uint64_t address)
+{
+    size_t place = space_find(space, (hs_extent){address, 1});
+
+    return place != SPACE_NONE && space_at(space, place)->sequence == 0;
+}
+
 uint64_t
 hs_space_used(const hs_space *space)
 {
