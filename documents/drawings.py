@@ -180,8 +180,8 @@ def put() -> Drawing:
     d.strip(log, 437, [(70, FREE, ""), (72, FREE, "")])
     d.arrow((704, 452), (686, 452))
     d.text(log, 421, "no kill undoes this", bold=True)
-    d.text(20, 506, "Steps 1, 2 and 5 take the time, and no lock is held in them: so any number "
-                    "of processes put at once.", soft=True)
+    d.text(20, 506, "Steps 1, 2 and 5 take the time, and no lock but a pin is held in them: so any "
+                    "number of processes put at once.", soft=True)
     return d
 
 

@@ -143,7 +143,9 @@ H5STORE_API int h5store_blob_read(h5store_blob *blob, void *buffer, size_t size,
  * The mapping is shared with the file and ends with h5store_blob_close.  It keeps
  * its contents even if the blob is removed.
  *
- * @param[out] data  Read-only; on a page boundary.
+ * @param[out] data  Read-only.  At the array's place in the file, which begins at a
+ *                   multiple of 4096; but an array of at most 512 bytes and one that
+ *                   is stored compressed are in memory, at any address.
  *
  * @retval H5STORE_OK         Mapped.
  * @retval H5STORE_E_INVALID  A NULL argument.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making a container as small as what it holds.
+ * Making a container nearly as small as what it holds.
  *
  * Space that was freed is punched at once, so that du falls, and serves later puts.  What stays
  * is the apparent size (ls -l, a copy of the file) and HDF5 metadata of removed results.
@@ -21,19 +21,19 @@ typedef struct h5store_compaction {
     uint64_t size_after;
     uint64_t moved_bytes; /**< of arrays */
     uint64_t moved;       /**< arrays */
-    int rebuilt;          /**< 0: the metadata was left, being too large to make anew while
-                               others have the container open */
+    int rebuilt;          /**< 1: the metadata was made anew; 0: it was left, since there is so
+                               much of it that others who have the container open would wait */
 } h5store_compaction;
 
 /**
- * Make a container as small as what it holds, while others may be using it.
+ * Make a container nearly as small as what it holds, while others may be using it.
  *
  * An array that is pinned (open, mapped, being read) by anybody keeps its old place until that
  * ends; its copy is in the new place already.  Damaged arrays are not moved.  A rebuild drops
  * what cannot be read: damaged items, and arrays that nothing refers to.
  *
- * Locks: WRITE for each group of arrays and for the time of the rebuild (about a second for
- * 10,000 results); none while bytes are copied.
+ * Locks: WRITE for each group of arrays and for the time of the rebuild (up to some seconds for
+ * 10,000 results); only pins while bytes are copied.
  * Crash: killed inside this call, every result is still there, and the next compaction or put
  * uses the space.
  *

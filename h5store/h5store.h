@@ -12,8 +12,9 @@
  * batches and cursors belong to one thread at a time.
  *
  * Processes.  Any number may have the container open and write.  Locks are
- * byte-range locks on the log beside it, held for metadata work only.  LOCKING.md
- * has the roles and the order.
+ * byte-range locks on the log beside it.  While the bytes of arrays move none is
+ * held but pins, which keep these bytes where they are.  LOCKING.md has the roles
+ * and the order.
  *
  * Forks.  A handle belongs to the process that opened it.  A child must open its
  * own; using the parent's gives H5STORE_E_FORKED and changes nothing.
@@ -23,9 +24,10 @@
  * while they come without a pause, unless H5STORE_DURABLE_POWER is chosen.  The
  * container never becomes unreadable.
  *
- * HDF5.  The library uses HDF5 through its own file driver and one mutex.  If the
- * program uses the same libhdf5 from other threads, that must be a thread-safe
- * build.  The library neither changes HDF5's error printing nor its atexit.
+ * HDF5.  The library uses HDF5 through its own file driver.  A thread-safe libhdf5
+ * is entered without a mutex, any other by one thread at a time.  If the program
+ * uses the same libhdf5 from other threads, that must be a thread-safe build.  The
+ * library neither changes HDF5's error printing nor its atexit.
  *
  * Typical use (examples/store.c is a complete program):
  *

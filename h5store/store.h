@@ -89,7 +89,8 @@ H5STORE_API void h5store_options_init(h5store_options *options);
  *
  * @retval H5STORE_OK             Open.
  * @retval H5STORE_E_INVALID      A NULL path or store, an option out of range.
- * @retval H5STORE_E_NOT_FOUND    No file, and H5STORE_CREATE was not given.
+ * @retval H5STORE_E_NOT_FOUND    No file, and H5STORE_CREATE was not given; or no folder to
+ *                                make it in.
  * @retval H5STORE_E_NOT_A_STORE  The file is a folder, not HDF5, or not ours.
  * @retval H5STORE_E_VERSION      A newer format version; the file is not touched.
  * @retval H5STORE_E_DAMAGED      Ours, but truncated or unreadable beyond the log's help.

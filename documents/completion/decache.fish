@@ -97,7 +97,7 @@ complete -c decache -n '__fish_seen_subcommand_from migrate' -l json -d 'write o
 complete -c decache -n '__fish_seen_subcommand_from migrate' -s q -l quiet -d 'show no progress'
 complete -c decache -n '__fish_seen_subcommand_from migrate' -l to -r -d 'a location or container for the results (default: in LOCATION)'
 complete -c decache -n '__fish_seen_subcommand_from migrate' -l remove -d 'delete each result from the folders when it was brought over and compared'
-complete -c decache -n '__fish_seen_subcommand_from migrate' -l threshold -x -d 'arrays larger than this are stored once each (default: 64K)'
+complete -c decache -n '__fish_seen_subcommand_from migrate' -l threshold -x -d 'arrays larger than this are stored once each (default: 32K)'
 complete -c decache -n '__fish_seen_subcommand_from migrate' -l compress -x -a '0 1 2 3 4 5 6 7 8 9' -d 'deflate arrays in the container, 1 to 9; 0: do not (default: 0)'
 complete -c decache -n '__fish_seen_subcommand_from migrate' -l import-path -r -d 'where modules are that the results need; may be repeated'
 complete -c decache -n '__fish_seen_subcommand_from migrate' -s n -l dry-run -d 'change nothing, and tell what would be done'

@@ -295,7 +295,7 @@ def compact(
     timeout: float = 30.0,
     progress: Callable[[int, int], object] | None = None,
 ) -> _h5store.Compaction:
-    """Make a container as small as what is in it, while others may be using it.
+    """Make a container nearly as small as what is in it, while others may be using it.
 
     Parameters
     ----------

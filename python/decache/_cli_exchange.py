@@ -66,7 +66,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--threshold", type=_cli_common.checked(parse_size), default=DEFAULT_THRESHOLD,
         metavar="SIZE",
-        help="arrays larger than this are stored once each (default: 64K)",
+        help="arrays larger than this are stored once each (default: 32K)",
     )
     _add_compress(one, 0)
     _add_import_path(one)

@@ -61,8 +61,8 @@ def export(
     force : bool
         Replace files that are there.
     compress : int, optional
-        For a container: the level, 0 to 9, at which arrays are deflated. By default those are
-        that were.
+        For a container: the level, 0 to 9, at which arrays are deflated. By default arrays that
+        are deflated in the source stay so, and others are not.
     dry_run : bool
         Write nothing.
     timeout : float
@@ -318,8 +318,8 @@ def import_from(
         that is there already stays. Or a ``.npy`` or ``.npz`` file, whose arrays are kept as by
         `Store.put`; `Transfer.names` says under which names. Nothing is unpickled.
     compress : int, optional
-        The level, 0 to 9, at which arrays of results are deflated. By default those are that
-        were.
+        The level, 0 to 9, at which arrays of results are deflated. By default arrays that are
+        deflated in the source stay so, and others are not.
     dry_run : bool
         Write nothing.
     progress : callable, optional

@@ -35,25 +35,29 @@ class Options:
     timeout : float
         Seconds to wait for another process's lock before giving up with a warning.
     verify : {"fast", "full", "never"}
-        What a load checks: a fast checksum, the SHA-256, or nothing.
+        What a load that copies checks: a fast checksum, the SHA-256, or nothing. Memory maps are
+        not checked.
     threads : int
-        For hashing, reading and writing one array; 0: by the CPUs, 8 at most.
+        For hashing, reading and writing one array; 0: by the CPUs, 8 at most, and no more than
+        the environment variable OMP_NUM_THREADS says, which joblib sets in its workers.
     compress : int
-        0, or the level, 1 to 9, at which arrays are deflated that get smaller by it. Given in
-        any form that joblib knows, see `compression_level`; as ``Memory(compress=...)``, since
-        joblib itself refuses ``backend_options={"compress": ...}``.
+        0, or the level, 1 to 9, at which arrays are deflated that get smaller by it. To be given
+        as ``Memory(compress=...)``, in any form that joblib knows: True is 1, a pair such as
+        ("zlib", 3) its level, "lz4" 1, "bz2", "lzma" and "xz" 9. joblib refuses it here.
     level : int, optional
         The same, 0 to 9, whatever `compress` says.
     bytes_limit : int or str, optional
-        Most bytes of the file, or a text such as "50G". Limits are kept after results are stored,
-        now and then, by removing those that were not used for longest; never the one just stored.
+        Most bytes used in the file, or a text such as "50G". Whoever stores a result looks whether
+        a limit is exceeded; if so, the results that were not used for longest go, a tenth more
+        than have to; never the one just stored. Below 1 MiB only the bytes of results count.
     items_limit : int, optional
         Most results.
     age_limit : float or datetime.timedelta, optional
-        Longest time, by custom in seconds, that a result may stay unused.
+        Longest time, by custom in seconds, that a result may stay unused. Looked at once a minute
+        by whoever stores a result, and not in the first minute.
     mmap_mode : {None, "r", "c"}
-        As in joblib. "r+" and "w+" would change arrays that results share, and are taken
-        for "c".
+        To be given as ``Memory(mmap_mode=...)``; joblib refuses it here. "r+" and "w+" would
+        change arrays that results share, and are taken for "c".
     """
 
     large_array_threshold: int = DEFAULT_THRESHOLD

@@ -293,7 +293,7 @@ def prune(
     Raises
     ------
     ValueError
-        A limit is none.
+        A limit that is not a size, a number or a time.
     FileNotFoundError, Error
         As for `remove`.
     """

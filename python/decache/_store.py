@@ -15,7 +15,9 @@ from . import _arrays, _h5store
 class Store:
     """A content-addressed store of NumPy arrays in one HDF5 file.
 
-    Any number of threads and processes may use one file at once.
+    Any number of threads and processes may use one file at once. ``name in store`` says whether an
+    array is there, ``len(store)`` how many there are, and iterating over a store gives the names
+    of all, also those of cached results. ``with`` closes it at the end.
 
     Parameters
     ----------
@@ -32,9 +34,10 @@ class Store:
     timeout : float
         Seconds to wait for another process's lock.
     threads : int
-        For hashing, reading and writing one array; 0: by the CPUs, 8 at most.
+        For hashing, reading and writing one array; 0: by the CPUs, 8 at most, and no more than
+        the environment variable OMP_NUM_THREADS says.
     verify : {"fast", "full", "never"}
-        What `get` checks: a fast checksum, the SHA-256, or nothing.
+        What `get` checks when it copies: a fast checksum, the SHA-256, or nothing.
 
     Raises
     ------
@@ -108,7 +111,8 @@ class Store:
         mmap_mode : {None, "r", "c"}
             None: a new array, checked while it is read. "r": a read-only `numpy.memmap` on the
             container. "c": one that may be written to, in memory only. Mapped arrays are not
-            checked, and stay valid after `discard` and `close`.
+            checked, and stay valid after `discard` and `close`. Arrays of at most 512 bytes, and
+            compressed ones, come as plain arrays.
 
         Returns
         -------
