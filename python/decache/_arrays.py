@@ -67,6 +67,34 @@ class PinnedMmap(mmap.mmap):
     blob: _h5store.Blob
 
 
+#: What pins the arrays whose places were sent to other processes, by file and offset.
+_sent: dict[tuple[str, int], _h5store.Blob] = {}
+
+
+class Place(str):
+    """The path of the container as the `filename` of a mapped array.
+
+    joblib does not send an array that is mapped to its workers: it sends the file's name, with
+    where the array is in it, and the worker maps the file, which pins nothing. It may come to
+    that when this process has dropped the array already, and keep it for longer than the task. So
+    an array whose name was pickled stays pinned for as long as this process lives.
+
+    Attributes
+    ----------
+    offset : int
+        Of the array in the file.
+    blob : _h5store.Blob
+    """
+
+    offset: int
+    blob: _h5store.Blob
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        path = str(self)
+        _sent[path, self.offset] = self.blob
+        return str, (path,)
+
+
 class Handle:
     """An open container, and the descriptor from which its blobs are mapped.
 
@@ -157,7 +185,8 @@ class Handle:
             np.memmap, info.shape, dtype, mapping, info.offset - start, order=info.order
         )
         mapped._mmap = mapping
-        mapped.filename = self.path
+        mapped.filename = place = Place(self.path)
+        place.offset, place.blob = info.offset, blob
         mapped.offset = info.offset
         mapped.mode = mode
         return mapped

@@ -532,7 +532,7 @@ def _keep_from_joblib_workers(path: str) -> None:
     """Have joblib's workers return arrays mapped from the container by value.
 
     joblib would send their place in the file to the parent process, where nothing pins it once
-    the worker is gone. (Parents send places to workers, as they should: they hold the pin.)
+    the worker is gone. (Parents send places to workers, as they should: `_arrays.Place`.)
     """
     with contextlib.suppress(ImportError, AttributeError):
         from joblib._memmapping_reducer import JOBLIB_MMAPS
