@@ -170,6 +170,8 @@ container_join_late(hs_container *c, h5store_err *err)
 
     if (rc == H5STORE_OK && c->locks != NULL)
         rc = hs_os_flock(c->fd, c->path, LOCK_UN, &granted, err);
+    if (rc < 0) /* whoever has locks passes for a member, and would not try again */
+        container_close_log(c);
     return rc;
 }
 
