@@ -75,6 +75,11 @@ container_open_log(hs_container *c, h5store_err *err)
 
     if (rc == H5STORE_E_NOT_FOUND && c->read_only)
         return H5STORE_OK;
+    if (rc == H5STORE_E_NOT_FOUND && c->fd < 0)
+        return hs_fail(err, H5STORE_E_NOT_FOUND, ENOENT,
+                       "container '%s' cannot be created: there is no such folder; create the "
+                       "folder, or correct the path",
+                       c->path);
     if (rc < 0)
         return rc;
     if (!c->read_only && c->fd >= 0)

@@ -8,6 +8,7 @@
 #include "support/child.h"
 #include "support/container.h"
 #include "support/fixture.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
 #include <math.h>
@@ -157,9 +158,18 @@ START_TEST(nothing_is_created_unasked)
 {
     ck_assert_int_eq(try_open(box_path(), 0), H5STORE_E_NOT_FOUND);
     ck_assert_int_eq(try_open(box_path(), H5STORE_READ_ONLY), H5STORE_E_NOT_FOUND);
-    ck_assert_int_eq(try_open(fixture_path("none/box.h5"), H5STORE_CREATE), H5STORE_E_NOT_FOUND);
     ck_assert_int_eq(box_size(box_path()), -1);
     ck_assert_int_eq(box_size(box_log_path()), -1);
+}
+END_TEST
+
+/* It is the container that was asked for, and not the log. */
+START_TEST(missing_folder_is_called_that)
+{
+    ck_assert_int_eq(try_open(fixture_path("none/box.h5"), H5STORE_CREATE), H5STORE_E_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(box_err.message, "none/box.h5'"));
+    ck_assert_ptr_nonnull(strstr(box_err.message, "folder"));
+    ck_assert_int_eq(box_err.os_errno, ENOENT);
 }
 END_TEST
 
@@ -660,6 +670,7 @@ store_suite(void)
     tcase_set_timeout(opening, 60);
     tcase_add_test(opening, created_container_is_an_ordinary_hdf5_file);
     tcase_add_test(opening, nothing_is_created_unasked);
+    tcase_add_test(opening, missing_folder_is_called_that);
     tcase_add_loop_test(opening, foreign_file_is_refused_and_left_alone, 0, 6);
     tcase_add_test(opening, folder_and_device_are_refused);
     tcase_add_test(opening, newer_format_is_refused_and_left_alone);
