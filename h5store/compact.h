@@ -21,8 +21,8 @@ typedef struct h5store_compaction {
     uint64_t size_after;
     uint64_t moved_bytes; /**< of arrays */
     uint64_t moved;       /**< arrays */
-    int rebuilt;          /**< 1: the metadata was made anew; 0: it was left, since there is so
-                               much of it that others who have the container open would wait */
+    int rebuilt;          /**< 1: the metadata was made anew; 0: that would not pay, or others who
+                               have the container open would wait, or some cannot be read */
 } h5store_compaction;
 
 /**
@@ -30,7 +30,8 @@ typedef struct h5store_compaction {
  *
  * An array that is pinned (open, mapped, being read) by anybody keeps its old place until that
  * ends; its copy is in the new place already.  Damaged arrays are not moved.  A rebuild drops
- * what cannot be read: damaged items, and arrays that nothing refers to.
+ * arrays that nothing refers to.  There is none when some of the metadata cannot be read, since
+ * that would be lost; h5store_notice says so then.
  *
  * Locks: WRITE for each group of arrays and for the time of the rebuild (up to some seconds for
  * 10,000 results); only pins while bytes are copied.

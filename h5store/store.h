@@ -136,8 +136,8 @@ H5STORE_API int h5store_is_read_only(const h5store *store);
 
 /**
  * What there is to say, if anything: results dropped after a power cut, a log that belonged
- * to another container; and, from the first removal on, that the file system cannot punch
- * holes.  Owned by the handle; "" when all is well.
+ * to another container; from the first removal on, that the file system cannot punch holes; and
+ * that not all of the metadata can be read.  Owned by the handle; "" when all is well.
  * @since 0.2
  */
 H5STORE_API const char *h5store_notice(const h5store *store);

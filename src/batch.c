@@ -594,7 +594,9 @@ static void
 batch_give_space(hs_container *c)
 {
     uint64_t until = hs_os_now() + HS_EXTENT_PATIENCE;
+    h5store_err cause = {0};
     bool pays;
+    int rc;
 
     hs_extent_give_up_ahead(c);
     if (hs_container_checkpoint(c, false, NULL) < 0 ||
@@ -602,8 +604,12 @@ batch_give_space(hs_container *c)
         return;
     pays = hs_rebuild_pays(hs_container_space(c));
     hs_container_read_end(c);
-    if (pays && hs_rebuild(c, true, false, NULL) == H5STORE_OK &&
-        hs_container_checkpoint(c, false, NULL) == H5STORE_OK)
+    if (!pays || hs_container_has_unreadable(c)) /* not in vain with each removal */
+        return;
+    rc = hs_rebuild(c, true, false, &cause);
+    if (rc == H5STORE_DONE)
+        hs_container_note_unreadable(c, &cause);
+    if (rc == H5STORE_OK && hs_container_checkpoint(c, false, NULL) == H5STORE_OK)
         (void)hs_extent_reclaim_until(c, until, NULL);
 }
 

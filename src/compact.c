@@ -47,6 +47,7 @@ struct compact {
     struct compact_move *blobs; /* all that can move, the last of the file first */
     size_t count, room;
     uint64_t bytes, done;
+    bool unreadable; /* some of the metadata, so that it is left as it is */
 };
 
 /* ---- what there is ---------------------------------------------------- */
@@ -312,11 +313,12 @@ compact_settle(hs_container *c, h5store_err *err)
     return rc == H5STORE_E_BUSY ? H5STORE_OK : rc; /* another program has the file open */
 }
 
-/* A rebuild, if it is short or nobody has to wait for it. */
+/* A rebuild, if it is short or nobody has to wait for it, and loses nothing. */
 static int
 compact_rebuild(struct compact *job, h5store_err *err)
 {
     hs_container *c = job->container;
+    h5store_err cause = {0};
     bool quick;
     int rc = hs_container_read_begin(c, NULL, err);
 
@@ -324,11 +326,16 @@ compact_rebuild(struct compact *job, h5store_err *err)
         return rc;
     quick = hs_rebuild_is_quick(hs_container_space(c));
     hs_container_read_end(c);
-    if (!quick && !hs_container_is_alone(c))
+    if (job->unreadable || (!quick && !hs_container_is_alone(c)))
         return H5STORE_OK;
-    rc = hs_rebuild(c, true, true, err);
+    rc = hs_rebuild(c, true, true, &cause);
+    job->unreadable = rc == H5STORE_DONE;
     job->result->rebuilt = rc == H5STORE_OK;
-    return rc;
+    if (job->unreadable)
+        hs_container_note_unreadable(c, &cause);
+    else if (rc < 0 && err != NULL)
+        *err = cause;
+    return rc < 0 ? rc : H5STORE_OK;
 }
 
 static int

@@ -40,7 +40,7 @@ int hs_container_logged_blobs(hs_container *container, hs_wal_blob **blobs, size
 int hs_container_close(hs_container *container, h5store_err *err);
 
 /*
- * Sentences for people about what opening met, or "".  Appended to by recovery, and once at
+ * Sentences for people about what opening met, or "".  Appended to by recovery, and twice at
  * most after opening: a text that was got before that stays as it is.  Add outside scopes.
  */
 const char *hs_container_notice(const hs_container *container);
@@ -48,6 +48,11 @@ void hs_container_add_notice(hs_container *container, const char *format, ...) H
 
 /* Holes cannot be punched: put that into the notice, if it is not there.  Outside scopes. */
 void hs_container_note_no_holes(hs_container *container);
+
+/* Some of the metadata cannot be read, so that it is not made anew: the same.  And: did it happen
+ * since opening? */
+void hs_container_note_unreadable(hs_container *container, const h5store_err *cause);
+bool hs_container_has_unreadable(const hs_container *container);
 
 /*
  * A read scope: the newest commit, unchanged until hs_container_read_end.

@@ -89,9 +89,10 @@ struct hs_container {
     unsigned headers_spared;   /* and commits that did without HDF5 since */
     bool gives_space;          /* the scope may use what the log keeps for removals */
     bool groups_go;            /* it may remove groups */
-    char notices[2][H5STORE_MESSAGE_SIZE];
+    char notices[3][H5STORE_MESSAGE_SIZE];
     _Atomic(const char *) notice; /* NULL, or one of these */
     atomic_bool no_holes;         /* the file system has none, and the notice says so */
+    atomic_bool unreadable;       /* some of the metadata is, and the notice says so */
     container_janitor janitor;
     hs_usage usage; /* as of the scope, when loaded */
     bool usage_loaded, usage_changed;

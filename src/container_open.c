@@ -338,13 +338,15 @@ hs_container_add_notice(hs_container *c, const char *format, ...)
 {
     const size_t room = sizeof c->notices[0];
     const char *old;
-    char *fresh;
+    char *fresh = c->notices[0];
     va_list arguments;
     size_t used;
 
     pthread_mutex_lock(&c->mutex);
     old = hs_container_notice(c);
-    fresh = c->notices[old == c->notices[0]]; /* the other one: somebody may be reading this */
+    for (size_t i = 0; i < 2; i++) /* the next one: somebody may be reading this */
+        if (old == c->notices[i])
+            fresh = c->notices[i + 1];
     used = (size_t)snprintf(fresh, room, "%s%s", old, *old != '\0' ? "; " : "");
     va_start(arguments, format);
     if (used < room)
@@ -362,6 +364,23 @@ hs_container_note_no_holes(hs_container *c)
                                 "the file system of '%s' cannot punch holes into files: what is "
                                 "removed makes room for what comes, but du does not fall",
                                 c->path);
+}
+
+void
+hs_container_note_unreadable(hs_container *c, const h5store_err *cause)
+{
+    if (!atomic_exchange(&c->unreadable, true))
+        hs_container_add_notice(c,
+                                "not all of the metadata of '%s' can be read, so it is left as it "
+                                "is, with the space that it wastes; 'h5store verify' tells more "
+                                "(%s)",
+                                c->path, cause->message);
+}
+
+bool
+hs_container_has_unreadable(const hs_container *c)
+{
+    return atomic_load(&c->unreadable);
 }
 
 /* ---- opening ---------------------------------------------------------- */

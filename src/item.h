@@ -101,7 +101,8 @@ typedef struct hs_item_visitor {
                 h5store_err *err);
     int (*collection)(const char *collection, void *context, h5store_err *err); /* or NULL */
     void *context;
-    bool refuses_depth; /* groups below HS_ITEM_DEPTH: DAMAGED; else they are passed over */
+    bool refuses_depth;  /* groups below HS_ITEM_DEPTH: DAMAGED; else they are passed over */
+    bool refuses_damage; /* the same for groups that cannot be opened */
 } hs_item_visitor;
 
 /*

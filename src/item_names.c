@@ -227,6 +227,21 @@ hs_names_read(hid_t group, hs_names *names, h5store_err *err)
 
 /* ---- trees ------------------------------------------------------------ */
 
+/* A member of a collection's group is no group that can be opened: is it damaged, or not ours? */
+static int
+item_pass_over(hid_t group, const char *name, uint64_t address, const char *collection,
+               h5store_err *err)
+{
+    hid_t other = address != UINT64_MAX ? H5Oopen(group, name, H5P_DEFAULT) : H5I_INVALID_HID;
+
+    if (address != UINT64_MAX && other < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the group '%s' of '%s' cannot be opened", name,
+                          collection != NULL ? collection : "/items");
+    if (other >= 0)
+        (void)H5Oclose(other);
+    return H5STORE_OK;
+}
+
 /* The members of a collection's group, or (@p in_fan) of one that holds items of it. */
 static int
 item_visit(hs_container *c, hid_t group, const char *collection, bool in_fan, int depth,
@@ -247,8 +262,9 @@ item_visit(hs_container *c, hid_t group, const char *collection, bool in_fan, in
         HS_CLEANUP(hs_freep) char *path = NULL;
         bool fan = !in_fan && hs_item_is_fan(names.names[i]);
 
-        if (hs_item_unescape(names.names[i], &name, NULL) < 0)
-            continue; /* not ours */
+        rc = hs_item_unescape(names.names[i], &name, err);
+        if (rc < 0)
+            break;
         if (in_fan) {
             rc = visitor->item(collection != NULL ? collection : "", name, names.addresses[i],
                                visitor->context, err);
@@ -262,7 +278,9 @@ item_visit(hs_container *c, hid_t group, const char *collection, bool in_fan, in
         member = H5Gopen2(group, names.names[i], H5P_DEFAULT);
         if (member < 0)
             (void)H5Eclear2(H5E_DEFAULT);
-        else
+        if (member < 0 && visitor->refuses_damage)
+            rc = item_pass_over(group, names.names[i], names.addresses[i], collection, err);
+        else if (member >= 0)
             rc = item_visit(c, member, fan ? collection : path, fan, depth + 1, visitor, err);
     }
     return rc;

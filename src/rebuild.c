@@ -5,6 +5,10 @@
  * First the blobs that something refers to are made in the fresh tree, over the same bytes; then
  * what is kept, and the items, with links to them.  When only some items come along, those are
  * looked at first, to know their blobs.
+ *
+ * Whatever of the old tree is not in the fresh one is gone for good, space and all.  So the first
+ * thing that cannot be read ends it (DAMAGED here, DONE for the caller): it may be what a reader
+ * gets around, as a damaged group of /blobs, or what can be mended yet, or be saved.
  */
 #include "rebuild.h"
 #include "dtype.h"
@@ -85,8 +89,6 @@ rebuild_blob(struct rebuild *r, uint64_t address, h5store_err *err)
     hs_blob blob;
     int rc = hs_blob_describe(r->container, address, &blob, err);
 
-    if (rc == H5STORE_E_DAMAGED)
-        return H5STORE_OK;
     if (rc < 0)
         return rc;
     if (blob.info.links > 0) {
@@ -102,27 +104,19 @@ rebuild_blob(struct rebuild *r, uint64_t address, h5store_err *err)
     return rc;
 }
 
-/* Only those that are kept by themselves, when items do not come along. */
-static int
-rebuild_kept_blob(struct rebuild *r, const char *name, h5store_err *err)
-{
-    h5store_id id;
-    uint64_t address;
-
-    if (h5store_id_parse(name, &id, NULL) < 0 || hs_blob_find(r->old, &id, &address, NULL) < 0)
-        return H5STORE_OK;
-    return rebuild_blob(r, address, err);
-}
-
 static int
 rebuild_names(hid_t file, const char *path, hs_names *names, h5store_err *err)
 {
-    HS_CLEANUP(hs_h5_close_group) hid_t group = H5Gopen2(file, path, H5P_DEFAULT);
+    htri_t has = H5Lexists(file, path, H5P_DEFAULT);
+    HS_CLEANUP(hs_h5_close_group) hid_t group = H5I_INVALID_HID;
 
-    if (group >= 0)
-        return hs_names_read(group, names, err);
-    (void)H5Eclear2(H5E_DEFAULT);
-    return H5STORE_OK; /* there is none */
+    if (has == 0)
+        return H5STORE_OK;
+    if (has > 0)
+        group = H5Gopen2(file, path, H5P_DEFAULT);
+    if (group < 0)
+        return hs_h5_fail(err, H5STORE_E_DAMAGED, "the group '%s' cannot be opened", path);
+    return hs_names_read(group, names, err);
 }
 
 static int
@@ -135,13 +129,24 @@ rebuild_blobs(struct rebuild *r, h5store_err *err)
         char path[16];
 
         snprintf(path, sizeof path, "/blobs/%02x", fan);
-        if (H5Lexists(r->old, path, H5P_DEFAULT) <= 0)
-            continue;
         rc = rebuild_names(r->old, path, &names, err);
-        for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++)
+        for (size_t i = 0; rc == H5STORE_OK && i < names.count; i++) {
+            h5store_id id;
+
             rc = rebuild_blob(r, names.addresses[i], err);
+            if (rc == H5STORE_E_DAMAGED && h5store_id_parse(names.names[i], &id, NULL) < 0)
+                rc = H5STORE_OK; /* not ours */
+        }
     }
     return rc;
+}
+
+/* Only those that are kept by themselves, when items do not come along. */
+static int
+rebuild_kept_blob(struct rebuild *r, const h5store_id *id, uint64_t address, h5store_err *err)
+{
+    (void)hs_blob_find(r->old, id, &address, NULL); /* else what is kept leads there, too */
+    return rebuild_blob(r, address, err);
 }
 
 static int
@@ -155,12 +160,15 @@ rebuild_kept(struct rebuild *r, bool with_items, h5store_err *err)
         h5store_id id;
         uint64_t ignored;
 
-        if (!with_items)
-            rc = rebuild_kept_blob(r, names.names[i], err);
-        if (rc < 0 || h5store_id_parse(names.names[i], &id, NULL) < 0 ||
-            !hs_sizes_find(&r->blobs, &id, &ignored))
+        if (h5store_id_parse(names.names[i], &id, NULL) < 0)
             continue;
+        if (!with_items)
+            rc = rebuild_kept_blob(r, &id, names.addresses[i], err);
         hs_blob_path(&id, path);
+        if (rc == H5STORE_OK && !hs_sizes_find(&r->blobs, &id, &ignored))
+            rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "there is no '%s', which is kept", path);
+        if (rc < 0)
+            return rc;
         snprintf(kept, sizeof kept, "/kept/%s", names.names[i]);
         if (H5Lcreate_hard(r->fresh, path, r->fresh, kept, H5P_DEFAULT, H5P_DEFAULT) < 0)
             rc = hs_container_hdf5_fail(r->container, err, H5STORE_E_HDF5, "cannot keep '%s'",
@@ -171,21 +179,19 @@ rebuild_kept(struct rebuild *r, bool with_items, h5store_err *err)
 
 /* ---- items ------------------------------------------------------------ */
 
-/* The ids of an item's blobs; *whole is false when one did not come along. */
+/* The ids of an item's blobs, all of which came along. */
 static int
-rebuild_links(struct rebuild *r, const hs_item *item, h5store_id *ids, bool *whole,
-              h5store_err *err)
+rebuild_links(struct rebuild *r, const hs_item *item, h5store_id *ids, h5store_err *err)
 {
-    *whole = true;
     for (size_t i = 0; i < item->link_count; i++) {
         hs_blob_brief brief;
         uint64_t ignored;
         int rc = hs_blob_brief_of(r->container, item->links[i], &brief, err);
 
-        if (rc < 0 && rc != H5STORE_E_DAMAGED)
+        if (rc == H5STORE_OK && !hs_sizes_find(&r->blobs, &brief.id, &ignored))
+            rc = hs_fail(err, H5STORE_E_DAMAGED, 0, "array %zu of it is not in '/blobs'", i);
+        if (rc < 0)
             return rc;
-        if (rc < 0 || !hs_sizes_find(&r->blobs, &brief.id, &ignored))
-            *whole = false;
         ids[i] = brief.id;
     }
     return H5STORE_OK;
@@ -200,24 +206,19 @@ rebuild_item(const char *collection, const char *key, uint64_t address, void *co
     HS_CLEANUP(hs_freep) h5store_id *ids = NULL;
     HS_CLEANUP(hs_freep) uint8_t *metadata = NULL;
     h5store_item_spec spec = {.collection = collection, .key = key};
-    bool whole;
     int rc;
 
     if (r->gone != NULL && r->gone(collection, key, r->context))
         return H5STORE_OK;
     rc = hs_item_read(r->container, address, true, &item, err);
-    if (rc == H5STORE_E_DAMAGED && r->gone == NULL)
-        return H5STORE_OK;
     if (rc < 0)
-        return rc;
+        return hs_prefix(err, rc, "item '%s' of '%s'", key, collection);
     ids = malloc((item.link_count + 1) * sizeof *ids);
     if (ids == NULL)
         return hs_fail_nomem(err, item.link_count * sizeof *ids, "a rebuild");
-    rc = rebuild_links(r, &item, ids, &whole, err);
-    if (rc == H5STORE_OK && !whole && r->gone != NULL)
-        return H5STORE_DONE;
-    if (rc < 0 || !whole)
-        return rc;
+    rc = rebuild_links(r, &item, ids, err);
+    if (rc < 0)
+        return hs_prefix(err, rc, "item '%s' of '%s'", key, collection);
     rc = hs_item_copy_member(&item.metadata, &metadata, err);
     if (rc < 0)
         return rc;
@@ -240,14 +241,14 @@ rebuild_source(const char *collection, void *context, h5store_err *err)
     if (r->gone != NULL && r->gone(collection, NULL, r->context))
         return H5STORE_OK;
     rc = hs_item_read_source(r->old, collection, &text, err);
-    if (rc == H5STORE_E_NOT_FOUND || rc == H5STORE_E_DAMAGED)
+    if (rc == H5STORE_E_NOT_FOUND)
         rc = H5STORE_OK;
     return rc < 0 ? rc : hs_item_set_source(r->container, r->fresh, collection, text, err);
 }
 
 /* ---- some items ------------------------------------------------------- */
 
-/* Note the blobs and times of an item that comes along.  DONE: too many do, or it is damaged. */
+/* Note the blobs and times of an item that comes along.  DONE: too many do. */
 static int
 rebuild_look_at(const char *collection, const char *key, uint64_t address, void *context,
                 h5store_err *err)
@@ -275,7 +276,7 @@ rebuild_look_at(const char *collection, const char *key, uint64_t address, void 
     if (rc == H5STORE_OK)
         rc = hs_container_usage(r->container, &usage, err);
     if (rc < 0)
-        return rc == H5STORE_E_DAMAGED ? H5STORE_DONE : rc;
+        return rc;
     entry = &r->times[r->time_count++];
     entry->hash = hs_usage_hash(collection, key);
     return hs_usage_find(hs_container_pager(r->container), usage, entry->hash, &entry->times, err);
@@ -313,7 +314,7 @@ rebuild_wanted(struct rebuild *r, h5store_err *err)
             return H5STORE_DONE;
         rc = rebuild_blob(r, address, err);
         if (rc == H5STORE_OK && r->blobs.count == before)
-            rc = H5STORE_DONE; /* damaged */
+            rc = H5STORE_DONE; /* its count of links is wrong */
     }
     return rc;
 }
@@ -338,9 +339,13 @@ static int
 rebuild_some(struct rebuild *r, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_group) hid_t items = H5Gopen2(r->old, "/items", H5P_DEFAULT);
-    const hs_item_visitor look = {.item = rebuild_look_at, .context = r, .refuses_depth = true};
-    const hs_item_visitor make = {
-        .item = rebuild_item, .collection = rebuild_source, .context = r, .refuses_depth = true};
+    const hs_item_visitor look = {
+        .item = rebuild_look_at, .context = r, .refuses_depth = true, .refuses_damage = true};
+    const hs_item_visitor make = {.item = rebuild_item,
+                                  .collection = rebuild_source,
+                                  .context = r,
+                                  .refuses_depth = true,
+                                  .refuses_damage = true};
     int rc = items < 0 ? H5STORE_DONE : hs_item_visit(r->container, items, NULL, &look, err);
 
     if (rc == H5STORE_OK)
@@ -363,6 +368,8 @@ rebuild_end(struct rebuild *r, int rc, h5store_err *err)
         rc = hs_container_rebuild_commit(r->container, r->extents, r->extent_count, err);
     else
         hs_container_rebuild_abort(r->container);
+    if (rc == H5STORE_E_DAMAGED)
+        rc = H5STORE_DONE;
     free(r->blobs.sizes);
     free(r->extents);
     free(r->times);
@@ -389,7 +396,7 @@ rebuild_all(struct rebuild *r, bool with_items, h5store_err *err)
 {
     HS_CLEANUP(hs_h5_close_group) hid_t items = H5I_INVALID_HID;
     const hs_item_visitor visitor = {
-        .item = rebuild_item, .collection = rebuild_source, .context = r};
+        .item = rebuild_item, .collection = rebuild_source, .context = r, .refuses_damage = true};
     int rc = with_items ? rebuild_blobs(r, err) : H5STORE_OK;
 
     if (rc == H5STORE_OK)

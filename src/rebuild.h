@@ -8,9 +8,12 @@
 #include "item.h"
 
 /*
- * Copy collections, items, blobs and what is kept into a fresh tree, and commit it.  What cannot
- * be read does not come along.  @p with_items false: nothing but what is kept by itself, which
- * is how everything is removed in one step.  @p low: put the metadata into the lowest holes.
+ * Copy collections, items, blobs and what is kept into a fresh tree, and commit it.  @p with_items
+ * false: nothing but what is kept by itself, which is how everything is removed in one step.
+ * @p low: put the metadata into the lowest holes.
+ *
+ * DONE: nothing was changed, since something that is to come along cannot be read and would be
+ * lost; @p err says what.
  */
 int hs_rebuild(hs_container *container, bool with_items, bool low, h5store_err *err);
 

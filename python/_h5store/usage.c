@@ -137,7 +137,8 @@ static PyStructSequence_Field compaction_fields[] = {
     {"after_bytes", "size of the file after"},
     {"moved_bytes", "bytes of arrays that were moved"},
     {"moved", "arrays that were moved"},
-    {"rebuilt", "1: the metadata was made anew; 0: not, since others have the container open"},
+    {"rebuilt", "1: the metadata was made anew; 0: not, since others have the container open or "
+                "not all can be read"},
     {NULL, NULL},
 };
 

@@ -172,8 +172,12 @@ def run_compact(args: argparse.Namespace, screen: Screen) -> int:
     """Make small."""
     with _catalog.opened(args.location, write=True, timeout=args.timeout) as raw:
         _cli_common.tell_notice(raw, screen)
+        notice = raw.notice
         with screen.progress("Compacting", in_bytes=True) as progress:
             done = raw.compact(progress)
+        unreadable = raw.notice != notice
+        if unreadable:
+            _cli_common.tell_notice(raw, screen)
         path = raw.path
     if screen.as_json:
         screen.document(
@@ -184,6 +188,6 @@ def run_compact(args: argparse.Namespace, screen: Screen) -> int:
         f"{show_size(done.before_bytes)} before, {show_size(done.after_bytes)} after; "
         f"{show_size(done.moved_bytes)} of arrays moved"
     )
-    if not done.rebuilt:
+    if not done.rebuilt and not unreadable:
         screen.say("the metadata is as it was: others have the container open; try again later")
     return 0

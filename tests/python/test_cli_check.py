@@ -100,16 +100,20 @@ def test_verify_reads_only_a_subset(cache):
     assert set(statuses) == {0, 1}  # both, but for one in eight million
 
 
-def test_verify_names_a_damaged_result(cache):
-    """A result whose pickle is gone is an error of its own."""
-    path = container_of(cache)
-    key = next(one.key for one in decache.results(cache, "small"))
+def damage_small(path: Path) -> None:
+    """Damage the pickle of the text, wherever pages hold it."""
     data = bytearray(path.read_bytes())
     place = data.find(b"xxx")
-    while place >= 0:  # the pickle of the text, wherever pages hold it
+    while place >= 0:
         data[place - 30 : place + 3] = bytes(33)
         place = data.find(b"xxx")
     path.write_bytes(data)
+
+
+def test_verify_names_a_damaged_result(cache):
+    """A result whose pickle is gone is an error of its own."""
+    key = next(one.key for one in decache.results(cache, "small"))
+    damage_small(container_of(cache))
     done = run("verify", cache, "--json")
     assert done.status == 1, done
     assert key in done.out
@@ -318,6 +322,15 @@ def test_compact_while_an_array_is_mapped(tmp_path):
     del mapped
     _shared._close_all()
     assert is_whole(path)
+
+
+def test_compact_leaves_metadata_that_cannot_be_read(cache):
+    """And says why, which is not that others have the container open."""
+    damage_small(container_of(cache))
+    assert document("compact", cache)["rebuilt"] == 0
+    done = run("compact", cache)
+    assert done.status == 0, done
+    assert "not all of the metadata" in done.err and "others" not in done.err
 
 
 # -- progress --------------------------------------------------------------------------------------
