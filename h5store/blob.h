@@ -143,6 +143,12 @@ H5STORE_API int h5store_blob_read(h5store_blob *blob, void *buffer, size_t size,
  * The mapping is shared with the file and ends with h5store_blob_close.  It keeps
  * its contents even if the blob is removed.
  *
+ * A child of a fork inherits the mapping, which keeps its contents there as well,
+ * until the child closes the blob or ends, whatever the parent closes and removes.
+ * The same goes for a mapping that the caller made by itself at info->offset,
+ * unless the blob was read with h5store_blob_read.  The array's space is not
+ * given back before the parent has closed the store and the child has ended.
+ *
  * @param[out] data  Read-only.  At the array's place in the file, which begins at a
  *                   multiple of 4096; but an array of at most 512 bytes and one that
  *                   is stored compressed are in memory, at any address.
@@ -152,7 +158,7 @@ H5STORE_API int h5store_blob_read(h5store_blob *blob, void *buffer, size_t size,
  * @retval H5STORE_E_NOMEM    No address space.
  * @retval H5STORE_E_IO       The system refused.
  * @retval H5STORE_E_DAMAGED  The file is shorter than the blob, or a reader found it damaged.
- * @retval H5STORE_E_FORKED   Used in a child, whose parent holds the pin.
+ * @retval H5STORE_E_FORKED   Used in a child; what was mapped before stays mapped.
  * @since 0.2
  */
 H5STORE_API int h5store_blob_map(h5store_blob *blob, const void **data,

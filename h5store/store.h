@@ -115,7 +115,8 @@ H5STORE_API int h5store_open(const char *path, const h5store_options *options, h
  * H5STORE_E_CLOSED to whoever still holds the pointer through a blob or batch.
  * Open blobs and their mappings stay valid until they are closed themselves.
  * The last process to close applies the log to the container and removes it.
- * In a forked child the memory is released and nothing else is touched.
+ * In a forked child its descriptors are closed, after the last of its open blobs
+ * and items, and nothing else is touched.
  *
  * @param      store  NULL is allowed and does nothing.
  * @param[out] err    May be NULL.

@@ -149,6 +149,10 @@ int hs_container_verdict(const hs_container *container, int rc, h5store_err *err
 int hs_container_pin(hs_container *container, hs_extent extent, h5store_err *err);
 void hs_container_unpin(hs_container *container, hs_extent extent);
 
+/* Before that is released: a child of a fork has the extent mapped, too.  It stays pinned until
+ * the container is closed and the child has ended. */
+void hs_container_keep_pin(hs_container *container, hs_extent extent);
+
 /* Pin only the first @p length bytes from now on; nobody else knows of this pin. */
 void hs_container_shorten_pin(hs_container *container, hs_extent extent, uint64_t length);
 

@@ -65,6 +65,7 @@ struct hs_container {
     int fd, log_fd;
     hs_locks *locks;    /* NULL: read-only, and there was no log; then the file is frozen */
     unsigned bare_pins; /* that were taken without locks, which the frozen file stands for */
+    bool bare_kept;     /* one of them is a child's */
     hs_wal wal;
     hs_pager pager;
     hs_groups *groups;

@@ -121,22 +121,29 @@ container_freeze(hs_container *c, uint64_t deadline, bool *frozen, h5store_err *
  * the container was deleted or set aside it may be the log of another one.  Opened, since a
  * client of NFS may remember for a while what a path led to, but asks when it opens. */
 static int
-container_find_log(const hs_container *c, bool *is_ours, h5store_err *err)
+container_reopen_log(const hs_container *c, int flags, int *fd, bool *is_ours, h5store_err *err)
 {
-    HS_CLEANUP(hs_os_closep) int fd = -1;
     struct stat held, there;
-    int rc = hs_os_open(c->log_path, O_RDONLY, &fd, err);
+    int rc = hs_os_open(c->log_path, flags, fd, err);
 
     *is_ours = false;
     if (rc == H5STORE_E_NOT_FOUND)
         return H5STORE_OK;
     if (rc == H5STORE_OK)
-        rc = hs_os_fstat(fd, c->log_path, &there, err);
+        rc = hs_os_fstat(*fd, c->log_path, &there, err);
     if (rc == H5STORE_OK)
         rc = hs_os_fstat(c->log_fd, c->log_path, &held, err);
     if (rc == H5STORE_OK)
         *is_ours = held.st_dev == there.st_dev && held.st_ino == there.st_ino;
     return rc;
+}
+
+static int
+container_find_log(const hs_container *c, bool *is_ours, h5store_err *err)
+{
+    HS_CLEANUP(hs_os_closep) int fd = -1;
+
+    return container_reopen_log(c, O_RDONLY, &fd, is_ours, err);
 }
 
 /* Be a member of the log that is at the path; or, reading only and without one, freeze the
@@ -554,12 +561,42 @@ hs_container_open(const char *path, const h5store_options *options, hs_container
     return H5STORE_OK;
 }
 
+/*
+ * Children of forks share our open file, and with it the pins that we keep for them and MEMBER,
+ * which we could make exclusive over their heads.  So leave that file to them, if there are any,
+ * and be a member by another one: who asks through that is told of them, as of anybody.  When we
+ * cannot, somebody may be left.
+ */
+static bool
+container_leave_children(hs_container *c)
+{
+    HS_CLEANUP(hs_os_closep) int fd = -1;
+    hs_locks *locks;
+    bool is_ours;
+
+    if (!hs_locks_keep_pins(c->locks))
+        return true;
+    if (container_reopen_log(c, O_RDWR, &fd, &is_ours, NULL) < 0 || !is_ours ||
+        hs_locks_open(fd, c->log_path, true, &locks, NULL) < 0)
+        return false;
+    if (hs_lock_take(locks, HS_LOCK_MEMBER, HS_SHARED, 0, NULL) < 0) {
+        hs_locks_close(locks);
+        return false;
+    }
+    container_close_log(c);
+    c->locks = locks;
+    c->log_fd = c->wal.fd = fd;
+    fd = -1;
+    return true;
+}
+
 /* The last user applies the log, and removes it when nothing is left in it.  Who finds it empty,
  * since nobody changed anything, waits for no disk. */
 int
 hs_container_close(hs_container *c, h5store_err *err)
 {
     bool is_empty; /* the log */
+    bool may_be_last;
     int rc = H5STORE_OK;
 
     if (hs_container_check_process(c, NULL) < 0 || c->read_only) {
@@ -568,6 +605,7 @@ hs_container_close(hs_container *c, h5store_err *err)
     }
     container_janitor_stop(c);
     hs_extent_give_up_ahead(c);
+    may_be_last = container_leave_children(c);
     is_empty = container_write_notes_in_place(c);
     if (!is_empty) {
         (void)hs_container_write_notes(c, NULL);
@@ -579,7 +617,8 @@ hs_container_close(hs_container *c, h5store_err *err)
         c->wal.tail > HS_WAL_RECORDS)
         rc = hs_container_checkpoint(c, true, err); /* what reclaiming committed */
     if (rc == H5STORE_OK && container_enter(c, err) == H5STORE_OK) {
-        if (hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL) == H5STORE_OK &&
+        if (may_be_last &&
+            hs_lock_take(c->locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL) == H5STORE_OK &&
             container_catch_up(c, NULL) == H5STORE_OK && c->wal.tail == HS_WAL_RECORDS &&
             container_may_unlink_log(c))
             (void)hs_os_unlink(c->log_path, NULL);

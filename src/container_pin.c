@@ -36,6 +36,21 @@ hs_container_unpin(hs_container *c, hs_extent extent)
 }
 
 void
+hs_container_keep_pin(hs_container *c, hs_extent extent)
+{
+    if (hs_container_check_process(c, NULL) < 0)
+        return;
+    pthread_mutex_lock(&c->mutex);
+    if (c->locks != NULL) {
+        hs_pin_keep(c->locks, extent.address);
+    } else if (!c->bare_kept) {
+        c->bare_kept = true;
+        c->bare_pins++;
+    }
+    pthread_mutex_unlock(&c->mutex);
+}
+
+void
 hs_container_shorten_pin(hs_container *c, hs_extent extent, uint64_t length)
 {
     pthread_mutex_lock(&c->mutex);

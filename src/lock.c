@@ -20,7 +20,9 @@
  *  - closing some other descriptor of the log does not drop our locks (POSIX locks would);
  *  - they go when the last descriptor goes, so a killed process leaves none;
  *  - a fork shares them.  An unlock by the child would free the parent's, so in a child
- *    hs_locks_close only forgets, and the descriptor is closed by its owner;
+ *    hs_locks_close only forgets, and the descriptor is closed by its owner.  An unlock by
+ *    the parent would free a pin under what the child has mapped, so such a pin is never
+ *    unlocked (hs_pin_keep): it goes with the last of their descriptors;
  *  - an owner never conflicts with itself: asking for F_WRLCK over one's own F_RDLCK
  *    converts it.  Hence the table of pins below, which is asked before the kernel.
  *
@@ -80,6 +82,7 @@
 struct lock_pin {
     uint64_t address, length;
     uint64_t count; /* 0: exclusive */
+    bool kept;      /* one of the count is a child's */
 };
 
 struct hs_locks {
@@ -121,13 +124,43 @@ lock_drop(hs_locks *locks, uint64_t start, uint64_t length)
     (void)hs_os_lock(locks->fd, locks->path, F_UNLCK, start, length, &granted, NULL);
 }
 
+/* The same from here to there; a length of 0 would mean as far as there are locks. */
+static void
+lock_drop_between(hs_locks *locks, uint64_t start, uint64_t end)
+{
+    if (start < end)
+        lock_drop(locks, start, end - start);
+}
+
+/* All but what is kept, and MEMBER if anything is: the last member removes the log, and with
+ * it every pin. */
+static void
+lock_drop_all(hs_locks *locks)
+{
+    uint64_t start = LOCK_PINS;
+
+    for (size_t i = 0; i < locks->pin_count; i++) {
+        const struct lock_pin *pin = &locks->pins[i];
+
+        if (!pin->kept)
+            continue;
+        lock_drop_between(locks, start, LOCK_PINS + pin->address);
+        start = LOCK_PINS + pin->address + pin->length;
+    }
+    if (start > LOCK_PINS) {
+        lock_drop_between(locks, start, LOCK_AT(HS_LOCK_MEMBER));
+        start = LOCK_AT(HS_LOCK_MEMBER) + 1;
+    }
+    lock_drop_between(locks, start, LOCK_END);
+}
+
 void
 hs_locks_close(hs_locks *locks)
 {
     if (locks == NULL)
         return;
     if (locks->pid == hs_os_process())
-        lock_drop(locks, LOCK_PINS, LOCK_END - LOCK_PINS);
+        lock_drop_all(locks);
     free(locks->pins);
     free(locks);
 }
@@ -412,7 +445,7 @@ hs_pin_take(hs_locks *locks, uint64_t address, uint64_t length, h5store_err *err
         pin->count++;
         return H5STORE_OK;
     }
-    rc = pin_add(locks, at, (struct lock_pin){address, length, 1}, &granted, err);
+    rc = pin_add(locks, at, (struct lock_pin){address, length, 1, false}, &granted, err);
     if (rc == H5STORE_OK && !granted)
         rc = pin_fail_busy(locks, address, err);
     return rc;
@@ -427,6 +460,26 @@ hs_pin_release(hs_locks *locks, uint64_t address)
     assert(locks->pins[at].count > 0);
     if (--locks->pins[at].count == 0)
         pin_remove(locks, at);
+}
+
+void
+hs_pin_keep(hs_locks *locks, uint64_t address)
+{
+    struct lock_pin *pin = &locks->pins[pin_find(locks, address)];
+
+    assert(pin->address == address && pin->count > 0);
+    if (!pin->kept)
+        pin->count++;
+    pin->kept = true;
+}
+
+bool
+hs_locks_keep_pins(const hs_locks *locks)
+{
+    for (size_t i = 0; i < locks->pin_count; i++)
+        if (locks->pins[i].kept)
+            return true;
+    return false;
 }
 
 int
@@ -474,7 +527,7 @@ hs_pin_try_exclusive(hs_locks *locks, uint64_t address, uint64_t length, bool *g
         *granted = false;
         return H5STORE_OK;
     }
-    return pin_add(locks, at, (struct lock_pin){address, length, 0}, granted, err);
+    return pin_add(locks, at, (struct lock_pin){address, length, 0, false}, granted, err);
 }
 
 void

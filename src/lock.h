@@ -34,7 +34,8 @@ typedef struct hs_locks hs_locks;
 int hs_locks_open(int fd, const char *path, bool writable, hs_locks **locks, h5store_err *err);
 
 /* Releases every lock and pin, unless the process is a forked child: an unlock would be
- * the parent's too, so there the memory alone is.  NULL does nothing. */
+ * the parent's too, so there the memory alone is.  Pins that are kept stay, and with them
+ * MEMBER, as long as a child has the descriptor open.  NULL does nothing. */
 void hs_locks_close(hs_locks *locks);
 
 /*
@@ -64,6 +65,11 @@ hs_lock_mode hs_lock_held(const hs_locks *locks, hs_role role);
  */
 int hs_pin_take(hs_locks *locks, uint64_t address, uint64_t length, h5store_err *err);
 void hs_pin_release(hs_locks *locks, uint64_t address);
+
+/* A child of a fork needs this pin, which we have, as well: it stays when we release ours.  Asked
+ * for any number of times it is one. */
+void hs_pin_keep(hs_locks *locks, uint64_t address);
+bool hs_locks_keep_pins(const hs_locks *locks); /* is there one? */
 
 /* Make two pins of one that was taken once: its first @p length bytes, and the rest.  NOMEM. */
 int hs_pin_split(hs_locks *locks, uint64_t address, uint64_t length, h5store_err *err);

@@ -78,6 +78,24 @@ hs_store_let_go(h5store *store)
         (void)store_release(store, NULL);
 }
 
+void
+hs_store_hold_pins(h5store *store)
+{
+    atomic_fetch_add(&store->pinned, 1);
+    hs_store_hold(store);
+}
+
+void
+hs_store_let_go_pins(h5store *store)
+{
+    bool last = atomic_fetch_sub(&store->pinned, 1) == 1;
+
+    if (hs_container_check_process(store->container, NULL) == H5STORE_OK)
+        hs_store_let_go(store);
+    else if (last && store->closing)
+        (void)hs_container_close(store->container, NULL);
+}
+
 /* ---- opening and closing ---------------------------------------------- */
 
 void
@@ -161,8 +179,12 @@ h5store_close(h5store *store, h5store_err *err)
 
     if (store == NULL)
         return H5STORE_OK;
-    if (hs_container_check_process(store->container, NULL) < 0)
-        return hs_container_close(store->container, err); /* lets go of descriptors only */
+    if (hs_container_check_process(store->container, NULL) < 0) {
+        store->closing = true;
+        return atomic_load(&store->pinned) > 0
+                   ? H5STORE_OK
+                   : hs_container_close(store->container, err); /* lets go of descriptors only */
+    }
     pthread_mutex_lock(&store->mutex);
     store->closing = true;
     while (store->inside > 0)

@@ -4,6 +4,7 @@
  */
 #include "batch.h"
 #include "extent.h"
+#include "forks.h"
 #include "os.h"
 #include "parallel.h"
 #include "store_impl.h"
@@ -95,13 +96,15 @@ h5store_blob_open(h5store *store, const h5store_id *id, h5store_blob **blob, h5s
     if (rc < 0)
         return rc;
     made = calloc(1, sizeof *made);
-    if (made == NULL)
+    if (made == NULL) {
         rc = hs_fail_nomem(err, sizeof *made, "a blob");
-    else
+    } else {
+        made->forks = hs_forks_now();
         rc = hs_reader_find_blob(store->container, id, &made->blob, err);
+    }
     if (rc == H5STORE_OK) {
         made->store = store;
-        hs_store_hold(store);
+        hs_store_hold_pins(store);
         *blob = made;
     } else {
         free(made);
@@ -134,6 +137,7 @@ h5store_blob_read(h5store_blob *blob, void *buffer, size_t size, h5store_check c
                        (unsigned long long)array->nbytes, buffer != NULL ? size : 0);
     if (check != H5STORE_CHECK_NEVER && check != H5STORE_CHECK_FAST && check != H5STORE_CHECK_FULL)
         return hs_fail(err, H5STORE_E_INVALID, 0, "unknown kind of check %d", (int)check);
+    blob->copied = true;
     return hs_reader_read(blob->store->container, &blob->blob, buffer, check, err);
 }
 
@@ -180,6 +184,28 @@ h5store_blob_map(h5store_blob *blob, const void **data, h5store_err *err)
     return H5STORE_OK;
 }
 
+/*
+ * A pin that may be a child's, too: of a blob that was mapped when the process forked, or of one
+ * with which nothing was done that is known here, since its offset tells how to map it.
+ */
+static bool
+store_is_shared(const h5store_blob *blob)
+{
+    bool is_mapped = blob->address != NULL || (!blob->copied && !hs_is_packed(&blob->blob.packed));
+
+    return blob->blob.extent.length > 0 && is_mapped && hs_forks_since(blob->forks);
+}
+
+void
+hs_store_unmap(h5store_blob *blob)
+{
+    if (store_is_shared(blob))
+        hs_container_keep_pin(blob->store->container, blob->blob.extent);
+    if (blob->address != NULL)
+        hs_os_unmap(blob->address, (size_t)blob->blob.extent.length);
+    free(blob->unpacked);
+}
+
 void
 h5store_blob_close(h5store_blob *blob)
 {
@@ -188,10 +214,8 @@ h5store_blob_close(h5store_blob *blob)
     if (blob == NULL || blob->owned_by_item)
         return;
     store = blob->store;
-    if (blob->address != NULL)
-        hs_os_unmap(blob->address, (size_t)blob->blob.extent.length);
+    hs_store_unmap(blob);
     hs_reader_release_blob(store->container, &blob->blob);
-    free(blob->unpacked);
     free(blob);
-    hs_store_let_go(store);
+    hs_store_let_go_pins(store);
 }

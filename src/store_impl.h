@@ -13,6 +13,7 @@
 #include "reader.h"
 #include <h5store/h5store.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct h5store {
     hs_container *container;
@@ -21,12 +22,17 @@ struct h5store {
     unsigned inside;  /* calls */
     unsigned objects; /* and 1 for the handle until it is closed */
     bool closing;
+    /* Blobs and items among the objects.  A forked child, where the mutex is of no use, keeps
+     * the descriptors as long as it has any, since the pins go with those. */
+    atomic_uint pinned;
 };
 
 struct h5store_blob {
     h5store *store;
     hs_blob blob;
     bool owned_by_item; /* released with its item, pin and all */
+    uint64_t forks;     /* hs_forks_now() when it was opened */
+    bool copied;        /* its bytes were asked for with h5store_blob_read */
     void *address;      /* of the mapping, or NULL */
     void *unpacked;     /* the bytes of a packed blob once they were asked for, or NULL */
 };
@@ -38,6 +44,13 @@ void hs_store_leave(h5store *store);
 /* An object of the store comes or goes; the last to go releases the container. */
 void hs_store_hold(h5store *store);
 void hs_store_let_go(h5store *store);
+
+/* The same of one that pins. */
+void hs_store_hold_pins(h5store *store);
+void hs_store_let_go_pins(h5store *store);
+
+/* Before a blob is released: unmap it, and leave its pin to a child that has it mapped. */
+void hs_store_unmap(h5store_blob *blob);
 
 /* Shared argument check: E_INVALID, naming the function, unless all are given. */
 int hs_store_need(bool given, const char *function, h5store_err *err);

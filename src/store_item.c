@@ -4,6 +4,7 @@
  */
 #include "batch.h"
 #include "deflate.h"
+#include "forks.h"
 #include "h5util.h"
 #include "os.h"
 #include "store_impl.h"
@@ -243,6 +244,7 @@ item_open(h5store *store, const char *collection, const char *key, h5store_item 
           h5store_err *err)
 {
     hs_item_data *data = &item->data;
+    uint64_t forks = hs_forks_now();
     int rc = hs_reader_find_item(store->container, collection, key, data, err);
 
     if (rc < 0)
@@ -255,6 +257,7 @@ item_open(h5store *store, const char *collection, const char *key, h5store_item 
     for (size_t i = 0; i < data->blob_count; i++) {
         item->blobs[i].store = store;
         item->blobs[i].owned_by_item = true;
+        item->blobs[i].forks = forks;
         item->blobs[i].blob = data->blobs[i];
     }
     return H5STORE_OK;
@@ -275,7 +278,7 @@ h5store_item_open(h5store *store, const char *collection, const char *key, h5sto
                       : item_open(store, collection, key, made, err);
     if (rc == H5STORE_OK) {
         made->store = store;
-        hs_store_hold(store);
+        hs_store_hold_pins(store);
         *item = made;
     } else {
         free(made);
@@ -317,15 +320,12 @@ h5store_item_close(h5store_item *item)
     if (item == NULL)
         return;
     store = item->store;
-    for (size_t i = 0; i < item->data.blob_count; i++) {
-        if (item->blobs[i].address != NULL)
-            hs_os_unmap(item->blobs[i].address, (size_t)item->blobs[i].blob.extent.length);
-        free(item->blobs[i].unpacked);
-    }
+    for (size_t i = 0; i < item->data.blob_count; i++)
+        hs_store_unmap(&item->blobs[i]);
     hs_reader_release_item(store->container, &item->data);
     free(item->blobs);
     free(item);
-    hs_store_let_go(store);
+    hs_store_let_go_pins(store);
 }
 
 /* In a read scope: a copy of an item's metadata. */

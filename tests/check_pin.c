@@ -78,6 +78,70 @@ START_TEST(pins_of_one_process_count)
 }
 END_TEST
 
+/* What is kept counts once, however often it is asked for, and is not exclusive to anybody. */
+START_TEST(kept_pin_stays)
+{
+    handle h = open_handle();
+    child *c = locker_start();
+
+    for (int i = 0; i < 3; i++) {
+        ck_assert(!hs_locks_keep_pins(h.locks) || i > 0);
+        ck_assert_int_eq(hs_pin_take(h.locks, 4096, 8192, NULL), H5STORE_OK);
+        ck_assert_int_eq(hs_pin_take(h.locks, 4096, 8192, NULL), H5STORE_OK);
+        hs_pin_keep(h.locks, 4096);
+        hs_pin_release(h.locks, 4096);
+        hs_pin_keep(h.locks, 4096);
+        hs_pin_release(h.locks, 4096);
+        ck_assert(hs_locks_keep_pins(h.locks));
+        ck_assert(!try_pages(&h, 1, 2));
+        ck_assert_int_eq(ask(c, PIN_EXCLUSIVE, 1, 2), 0);
+        ck_assert_int_eq(ask(c, PIN, 1, 2), 0);
+        ck_assert_int_eq(ask(c, UNPIN, 1, 0), 0);
+    }
+    dismiss(c);
+    close_handle(&h);
+}
+END_TEST
+
+/* By whoever has the descriptor: it goes with the last of them, and MEMBER as well. */
+START_TEST(kept_pins_outlive_closing)
+{
+    static const uint64_t most = UINT64_C(1) << 61, kept[] = {2, 3, 6};
+    handle h = open_handle(), stranger = open_handle();
+    int copy = dup(h.fd);
+    bool granted;
+
+    ck_assert_int_eq(hs_lock_take(h.locks, HS_LOCK_MEMBER, HS_SHARED, 0, NULL), H5STORE_OK);
+    ck_assert_int_eq(hs_lock_take(h.locks, HS_LOCK_WRITE, HS_EXCLUSIVE, 0, NULL), H5STORE_OK);
+    for (uint64_t page = 1; page < 8; page++)
+        ck_assert_int_eq(hs_pin_take(h.locks, page * 4096, 4096, NULL), H5STORE_OK);
+    for (size_t i = 0; i < 3; i++)
+        hs_pin_keep(h.locks, kept[i] * 4096);
+    if (_i == 1) { /* the last there can be touches the roles */
+        ck_assert_int_eq(hs_pin_take(h.locks, most - 4096, 4096, NULL), H5STORE_OK);
+        hs_pin_keep(h.locks, most - 4096);
+    }
+    close_handle(&h);
+    for (uint64_t page = 0; page < 9; page++)
+        ck_assert_int_eq(try_pages(&stranger, page, 1), page != 2 && page != 3 && page != 6);
+    ck_assert_int_eq(try_pages(&stranger, most / 4096 - 1, 1), _i == 0);
+    ck_assert_int_eq(hs_lock_take(stranger.locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL),
+                     H5STORE_E_BUSY);
+    ck_assert_int_eq(hs_lock_take(stranger.locks, HS_LOCK_WRITE, HS_EXCLUSIVE, 0, NULL),
+                     H5STORE_OK);
+    hs_lock_release(stranger.locks, HS_LOCK_WRITE);
+    hs_os_closep(&copy);
+    ck_assert_int_eq(hs_lock_take(stranger.locks, HS_LOCK_MEMBER, HS_EXCLUSIVE, 0, NULL),
+                     H5STORE_OK);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(hs_pin_try_exclusive(stranger.locks, kept[i] * 4096, 4096, &granted, NULL),
+                         H5STORE_OK);
+        ck_assert(granted);
+    }
+    close_handle(&stranger);
+}
+END_TEST
+
 START_TEST(neighbours_stay_pinned)
 {
     handle h = open_handle();
@@ -228,6 +292,8 @@ pin_suite(void)
     tcase_add_test(pins, pin_keeps_another_process_from_punching);
     tcase_add_test(pins, pin_of_a_killed_process_goes);
     tcase_add_test(pins, pins_of_one_process_count);
+    tcase_add_test(pins, kept_pin_stays);
+    tcase_add_loop_test(pins, kept_pins_outlive_closing, 0, 2);
     tcase_add_test(pins, neighbours_stay_pinned);
     tcase_add_test(pins, impossible_pins_are_damage);
     tcase_add_test(pins, pin_is_cut_in_two);

@@ -15,8 +15,8 @@
     X(superblock) X(overlay) X(pager) X(ohdr) X(ohdr_edit) X(dense) X(groups) X(space) X(wal) \
     X(h5util) X(vfd) X(array) X(dtype) X(container) X(rights) X(join) X(janitor) X(extent) \
     X(ahead) X(blob) X(item) X(packed) X(put) X(reader) X(direct) X(direct_same) X(batch) \
-    X(cursor) X(usage) X(rebuild) X(compact) X(removal) X(recover) X(replay) X(salvage) \
-    X(verify) X(store)
+    X(cursor) X(usage) X(rebuild) X(compact) X(removal) X(recover) X(replay) X(salvage) X(verify) \
+    X(store) X(fork)
 /* clang-format on */
 
 #define SUITE_DECLARATION(module) Suite *module##_suite(void);

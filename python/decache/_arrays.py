@@ -62,7 +62,11 @@ def read(blob: _h5store.Blob, check: str) -> np.ndarray:
 
 
 class PinnedMmap(mmap.mmap):
-    """A mapping of a part of the container, and what pins that part."""
+    """A mapping of a part of the container, and what pins that part.
+
+    Also in a child of a fork, as long as it has this: the library leaves the pin of a blob that it
+    was not asked to read to the children.
+    """
 
     blob: _h5store.Blob
 

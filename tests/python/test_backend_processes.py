@@ -280,6 +280,37 @@ def test_a_mapped_array_in_a_forked_child(make_memory: Callable) -> None:
     assert in_child(lambda: np.testing.assert_array_equal(array, expected(1))) == 0
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_mapped_array_stays_in_the_child(
+    make_memory: Callable, location: str, closes: bool
+) -> None:
+    """The parent drops its array and removes the result; with a new handle, or the same."""
+    memory = make_memory(mmap_mode="r")
+    memory.cache(make)(1)
+    array = memory.cache(make)(1)
+    assert isinstance(array, np.memmap)
+    go_read, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go)
+        os.read(go_read, 1)  # until the parent has closed it
+        os._exit(0 if np.array_equal(array, expected(1)) else 1)
+    os.close(go_read)
+    del array
+    gc.collect()
+    path = os.path.join(location, "joblib", "blobs.h5")
+    if closes:
+        memory.store_backend._shared.close()
+        assert os.path.exists(path + "-wal")  # with the child's pin
+    memory.clear(warn=False)
+    memory.cache(make)(2)  # would take its place
+    os.close(go)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with decache.Store(path) as store:
+        assert [finding for finding in store.verify(check="full") if finding.is_error] == []
+
+
 # -- death -------------------------------------------------------------------------------------
 
 
