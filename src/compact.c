@@ -19,6 +19,12 @@
  * they are.
  *
  * Several arrays go in one round, so that a round costs two short commits and one sync.
+ *
+ * THE METADATA stays where it is while it is not worth a copy.  It lies between the arrays, and
+ * the file cannot end before the last of it.  Making it anew takes as much space once more until
+ * the old is given up: in holes, if there are such; else behind everything, from where it goes
+ * into what the old one left, by making it anew again.  So this is done only if it is known to
+ * fit in the end, and the file never gets longer.
  */
 #include "compact.h"
 #include "cursor.h"
@@ -31,6 +37,7 @@
 #define COMPACT_ROUND 256u
 #define COMPACT_ROUND_BYTES ((uint64_t)64 * 1024 * 1024)
 #define COMPACT_STEP ((size_t)4 * 1024 * 1024)
+#define COMPACT_LEAST_PART 32 /* of the file, free or waste, for the metadata to be copied */
 
 struct compact_move {
     h5store_id id;
@@ -313,53 +320,86 @@ compact_settle(hs_container *c, h5store_err *err)
     return rc == H5STORE_E_BUSY ? H5STORE_OK : rc; /* another program has the file open */
 }
 
-/* A rebuild, if it is short or nobody has to wait for it, and loses nothing. */
+/* Has the metadata, made anew, room below its end?  With a quarter to spare: it may get larger. */
+static bool
+compact_has_room(const hs_space *space, uint64_t bytes)
+{
+    return hs_space_free_in(space, HS_ARENA_SIZE) / 5 >= bytes / 4;
+}
+
+/* Is so much of the file free, or waste in the metadata, that making this anew makes it shorter? */
+static bool
+compact_pays(const hs_space *space)
+{
+    uint64_t waste = hs_max(hs_space_waste(space), space->blocks.free_bytes);
+    uint64_t metadata = space->blocks.metadata_bytes;
+
+    return space->free_bytes + waste > space->eoa / COMPACT_LEAST_PART &&
+           (compact_has_room(space, metadata) || waste > metadata / 4);
+}
+
+static bool
+compact_fits_below(const hs_space *space)
+{
+    return compact_has_room(space, space->blocks.metadata_bytes);
+}
+
+/* Make the metadata anew if @p pays, if it takes no long or nobody has to wait, and if nothing
+ * is lost by it. */
 static int
-compact_rebuild(struct compact *job, h5store_err *err)
+compact_rebuild(struct compact *job, bool (*pays)(const hs_space *), h5store_err *err)
 {
     hs_container *c = job->container;
     h5store_err cause = {0};
-    bool quick;
+    bool may, quick;
     int rc = hs_container_read_begin(c, NULL, err);
 
     if (rc < 0)
         return rc;
+    may = !job->unreadable && pays(hs_container_space(c));
     quick = hs_rebuild_is_quick(hs_container_space(c));
     hs_container_read_end(c);
-    if (job->unreadable || (!quick && !hs_container_is_alone(c)))
+    if (!may || (!quick && !hs_container_is_alone(c)))
         return H5STORE_OK;
     rc = hs_rebuild(c, true, true, &cause);
     job->unreadable = rc == H5STORE_DONE;
-    job->result->rebuilt = rc == H5STORE_OK;
+    if (rc == H5STORE_OK)
+        job->result->rebuilt = 1;
     if (job->unreadable)
         hs_container_note_unreadable(c, &cause);
     else if (rc < 0 && err != NULL)
         *err = cause;
-    return rc < 0 ? rc : H5STORE_OK;
+    return rc < 0 ? rc : compact_settle(c, err);
+}
+
+static int
+compact_move_all(struct compact *job, h5store_err *err)
+{
+    size_t next = 0;
+    int rc;
+
+    job->count = 0;
+    job->done = job->bytes = 0;
+    rc = compact_list(job, err);
+    while (rc == H5STORE_OK && next < job->count)
+        rc = compact_round(job, &next, err);
+    return rc < 0 ? rc : compact_settle(job->container, err);
 }
 
 static int
 compact_all(struct compact *job, h5store_err *err)
 {
-    hs_container *c = job->container;
-    size_t next = 0;
-    int rc = compact_settle(c, err);
+    int rc = compact_settle(job->container, err);
 
-    /* Once before, so that arrays can move to where the old metadata was, and once after, so
-     * that the metadata does not lie behind them. */
     if (rc == H5STORE_OK)
-        rc = compact_rebuild(job, err);
+        rc = compact_move_all(job, err);
     if (rc == H5STORE_OK)
-        rc = compact_settle(c, err);
-    if (rc == H5STORE_OK)
-        rc = compact_list(job, err);
-    while (rc == H5STORE_OK && next < job->count)
-        rc = compact_round(job, &next, err);
-    if (rc == H5STORE_OK)
-        rc = compact_settle(c, err);
-    if (rc == H5STORE_OK && job->result->moved > 0)
-        rc = compact_rebuild(job, err);
-    return rc < 0 ? rc : compact_settle(c, err);
+        rc = compact_rebuild(job, compact_pays, err);
+    if (rc < 0 || !job->result->rebuilt)
+        return rc;
+    /* Into where the old metadata was; and then the new one there, or before where they were. */
+    rc = compact_move_all(job, err);
+    return rc < 0 ? rc : compact_rebuild(job, compact_fits_below, err);
 }
 
 int

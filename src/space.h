@@ -107,6 +107,9 @@ int hs_space_save(hs_space *space, hs_pager *pager, uint64_t sequence, h5store_e
 int hs_space_take(hs_space *space, uint64_t length, hs_extent *extent, bool *reused,
                   h5store_err *err);
 
+/* Bytes of free extents, in whole pieces of so many. */
+uint64_t hs_space_free_in(const hs_space *space, uint64_t piece);
+
 /* Is there a free extent of so many bytes? */
 bool hs_space_has_free(const hs_space *space, uint64_t length);
 

@@ -345,6 +345,17 @@ hs_space_shrink(hs_space *space)
     }
 }
 
+uint64_t
+hs_space_free_in(const hs_space *space, uint64_t piece)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < space->count; i++)
+        if (!space->slots[i].loose)
+            bytes += space->slots[i].extent.length / piece * piece;
+    return bytes;
+}
+
 bool
 hs_space_is_unused(const hs_space *space, uint64_t address)
 {
