@@ -21,7 +21,8 @@ typedef struct h5store_compaction {
     uint64_t size_after;
     uint64_t moved_bytes; /**< of arrays */
     uint64_t moved;       /**< arrays */
-    int rebuilt;          /**< 1: the metadata was made anew; 0: that would not pay, or others who
+    int rebuilt;          /**< 1: the metadata was made anew; 0: it was not */
+    int left;             /**< 1: it was not, though the file would get shorter, since others who
                                have the container open would wait, or some cannot be read */
 } h5store_compaction;
 

@@ -54,7 +54,6 @@ struct compact {
     struct compact_move *blobs; /* all that can move, the last of the file first */
     size_t count, room;
     uint64_t bytes, done;
-    bool unreadable; /* some of the metadata, so that it is left as it is */
 };
 
 /* ---- what there is ---------------------------------------------------- */
@@ -351,23 +350,24 @@ compact_rebuild(struct compact *job, bool (*pays)(const hs_space *), h5store_err
 {
     hs_container *c = job->container;
     h5store_err cause = {0};
-    bool may, quick;
+    bool due, quick;
     int rc = hs_container_read_begin(c, NULL, err);
 
     if (rc < 0)
         return rc;
-    may = !job->unreadable && pays(hs_container_space(c));
+    due = pays(hs_container_space(c));
     quick = hs_rebuild_is_quick(hs_container_space(c));
     hs_container_read_end(c);
-    if (!may || (!quick && !hs_container_is_alone(c)))
+    job->result->left = due && !quick && !hs_container_is_alone(c);
+    if (!due || job->result->left)
         return H5STORE_OK;
     rc = hs_rebuild(c, true, true, &cause);
-    job->unreadable = rc == H5STORE_DONE;
+    job->result->left = rc == H5STORE_DONE;
     if (rc == H5STORE_OK)
         job->result->rebuilt = 1;
-    if (job->unreadable)
+    else if (rc == H5STORE_DONE)
         hs_container_note_unreadable(c, &cause);
-    else if (rc < 0 && err != NULL)
+    else if (err != NULL)
         *err = cause;
     return rc < 0 ? rc : compact_settle(c, err);
 }

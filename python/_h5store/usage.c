@@ -137,13 +137,14 @@ static PyStructSequence_Field compaction_fields[] = {
     {"after_bytes", "size of the file after"},
     {"moved_bytes", "bytes of arrays that were moved"},
     {"moved", "arrays that were moved"},
-    {"rebuilt", "1: the metadata was made anew; 0: not, since others have the container open or "
-                "not all can be read"},
+    {"rebuilt", "1: the metadata was made anew"},
+    {"left", "1: it was not, though the file would get shorter: others who have the container open "
+             "would wait, or not all can be read"},
     {NULL, NULL},
 };
 
 static PyStructSequence_Desc compaction_desc = {"decache.Compaction", "What a compaction did.",
-                                                compaction_fields, 5};
+                                                compaction_fields, 6};
 
 PyObject *
 store_compact(PyObject *self, PyObject *args)
@@ -171,10 +172,10 @@ store_compact(PyObject *self, PyObject *args)
     if (rc < 0)
         return error_raise(told.state, &err);
 
-    const uint64_t values[] = {done.size_before, done.size_after, done.moved_bytes, done.moved,
-                               (uint64_t)done.rebuilt};
+    const uint64_t values[] = {done.size_before, done.size_after,        done.moved_bytes,
+                               done.moved,       (uint64_t)done.rebuilt, (uint64_t)done.left};
 
-    return record_of_numbers(told.state->compaction_type, values, 5);
+    return record_of_numbers(told.state->compaction_type, values, 6);
 }
 
 int

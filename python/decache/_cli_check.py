@@ -188,6 +188,6 @@ def run_compact(args: argparse.Namespace, screen: Screen) -> int:
         f"{show_size(done.before_bytes)} before, {show_size(done.after_bytes)} after; "
         f"{show_size(done.moved_bytes)} of arrays moved"
     )
-    if not done.rebuilt and not unreadable:
+    if done.left and not unreadable:
         screen.say("the metadata is as it was: others have the container open; try again later")
     return 0

@@ -212,7 +212,7 @@ class Usage(structseq[Any], _UsageTuple):
     @property
     def duplicate_bytes(self) -> int: ...
 
-_CompactionTuple: TypeAlias = tuple[int, int, int, int, int]
+_CompactionTuple: TypeAlias = tuple[int, int, int, int, int, int]
 
 @final
 class Compaction(structseq[Any], _CompactionTuple):
@@ -222,6 +222,7 @@ class Compaction(structseq[Any], _CompactionTuple):
         "moved_bytes",
         "moved",
         "rebuilt",
+        "left",
     )
     @property
     def before_bytes(self) -> int: ...
@@ -233,6 +234,8 @@ class Compaction(structseq[Any], _CompactionTuple):
     def moved(self) -> int: ...
     @property
     def rebuilt(self) -> int: ...
+    @property
+    def left(self) -> int: ...
 
 _SalvageTuple: TypeAlias = tuple[int, int, int, int, int]
 

@@ -169,6 +169,19 @@ def container_of(location: Any) -> Path:
     return path
 
 
+def make_waste(path: Any) -> None:
+    """Store results and remove them, so that a compaction makes the metadata anew."""
+    with decache.Store(path) as store:
+        raw = store._handle.raw
+        batch = raw.batch()
+        for number in range(100):
+            batch.set_item("waste", str(number), b"x" * 4000, "{}", [])
+        batch.commit()
+        batch = raw.batch()
+        batch.remove("waste", None)
+        batch.commit()
+
+
 def disk_bytes(path: Any) -> int:
     """What the disk has of a container."""
     return os.stat(path).st_blocks * 512

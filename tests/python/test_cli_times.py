@@ -16,7 +16,7 @@ from typing import Any
 import decache
 import joblib
 import pytest
-from _cli import container_of, document, good, hits, make_cache, make_unopenable
+from _cli import container_of, document, good, hits, make_cache, make_unopenable, make_waste
 from decache import _h5store, _shared
 
 Names = tuple[str, str]
@@ -83,6 +83,7 @@ def repaired_without_root(cache: Path, tmp_path: Path) -> Path:
 
 
 def compacted(cache: Path, tmp_path: Path) -> Path:
+    make_waste(container_of(cache))
     assert document("compact", cache)["rebuilt"] == 1
     return container_of(cache)
 
