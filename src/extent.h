@@ -70,8 +70,10 @@ typedef enum hs_comparison { HS_EQUAL, HS_DIFFERENT, HS_UNKNOWN } hs_comparison;
 int hs_extent_compare(hs_container *container, hs_extent extent, const hs_source *source,
                       int threads, hs_tree *tree, hs_comparison *outcome, h5store_err *err);
 
-/* Map an extent for reading; released with hs_os_unmap(address, extent.length). */
-int hs_extent_map(hs_container *container, hs_extent extent, void **address, h5store_err *err);
+/* Map an array's bytes for reading; released with hs_os_unmap(address, nbytes).  DAMAGED when the
+ * file ends before they do. */
+int hs_extent_map(hs_container *container, uint64_t offset, uint64_t nbytes, void **address,
+                  h5store_err *err);
 
 /*
  * Free the loose extents that nobody pins and that no applied state of the file refers to:

@@ -322,18 +322,19 @@ hs_extent_compare(hs_container *c, hs_extent extent, const hs_source *source, in
 }
 
 int
-hs_extent_map(hs_container *c, hs_extent extent, void **address, h5store_err *err)
+hs_extent_map(hs_container *c, uint64_t offset, uint64_t nbytes, void **address, h5store_err *err)
 {
     struct stat status;
     int rc = hs_os_fstat(hs_container_fd(c), hs_container_path(c), &status, err);
 
     if (rc < 0)
         return rc;
-    /* Touching a page beyond the end would kill the process with SIGBUS. */
-    if ((uint64_t)status.st_size < extent.address + extent.length)
+    /* Touching a page beyond the end would kill the process with SIGBUS.  (The extent may go on
+     * beyond: where blocks cannot be reserved the file is as long as what was written.) */
+    if ((uint64_t)status.st_size < offset + nbytes)
         return hs_fail(err, H5STORE_E_DAMAGED, 0,
                        "container '%s' has %lld bytes and ends in the middle of an array",
                        hs_container_path(c), (long long)status.st_size);
-    return hs_os_map(hs_container_fd(c), hs_container_path(c), extent.address,
-                     (size_t)extent.length, address, err);
+    return hs_os_map(hs_container_fd(c), hs_container_path(c), offset, (size_t)nbytes, address,
+                     err);
 }

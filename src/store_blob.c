@@ -175,7 +175,8 @@ h5store_blob_map(h5store_blob *blob, const void **data, h5store_err *err)
     if (rc == H5STORE_OK && hs_is_packed(&blob->blob.packed))
         return store_unpack(blob, data, err);
     if (rc == H5STORE_OK && blob->blob.extent.length > 0 && blob->address == NULL)
-        rc = hs_extent_map(blob->store->container, blob->blob.extent, &blob->address, err);
+        rc = hs_extent_map(blob->store->container, blob->blob.extent.address,
+                           blob->blob.info.array.nbytes, &blob->address, err);
     if (rc == H5STORE_E_DAMAGED)
         hs_reader_mark(blob->store->container, &blob->blob);
     if (rc < 0)
@@ -202,7 +203,7 @@ hs_store_unmap(h5store_blob *blob)
     if (store_is_shared(blob))
         hs_container_keep_pin(blob->store->container, blob->blob.extent);
     if (blob->address != NULL)
-        hs_os_unmap(blob->address, (size_t)blob->blob.extent.length);
+        hs_os_unmap(blob->address, (size_t)blob->blob.info.array.nbytes);
     free(blob->unpacked);
 }
 

@@ -5,9 +5,11 @@
  */
 #include "blob.h"
 #include "h5util.h"
+#include "os.h"
 #include "support/container.h"
 #include "support/core.h"
 #include "support/fixture.h"
+#include <errno.h>
 #include <stdio.h>
 
 Suite *blob_suite(void);
@@ -175,6 +177,40 @@ START_TEST(damaged_description_is_noticed_and_replaced)
 }
 END_TEST
 
+/* ---- what is mapped ---------------------------------------------------------------------- */
+
+static int
+refuse_to_reserve(int fd HS_UNUSED, int mode HS_UNUSED, off_t offset HS_UNUSED,
+                  off_t length HS_UNUSED)
+{
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+/* Where blocks cannot be reserved the file ends with the last byte that was written. */
+START_TEST(fresh_array_is_mapped_where_blocks_cannot_be_reserved)
+{
+    struct hs_os_ops ops = hs_os_real;
+    h5store_blob *blob;
+    const void *data;
+    h5store_id id;
+    h5store *store;
+
+    ops.fallocate = refuse_to_reserve;
+    hs_os_set_ops(&ops);
+    store = box_open(0);
+    id = box_put(store, BIG + 1, 7, NULL);
+    BOX_OK(h5store_blob_open(store, &id, &blob, &box_err));
+    BOX_OK(h5store_blob_map(blob, &data, &box_err));
+    box_expect(blob, BIG + 1, 7);
+    h5store_blob_close(blob);
+    box_expect_verified(store);
+    box_close(store);
+    hs_os_set_ops(NULL);
+    box_expect_sound();
+}
+END_TEST
+
 Suite *
 blob_suite(void)
 {
@@ -187,6 +223,7 @@ blob_suite(void)
     tcase_add_test(written, attributes_are_as_the_format_says);
     tcase_add_test(written, layout_is_as_the_format_says);
     tcase_add_test(written, brief_and_description_agree);
+    tcase_add_test(written, fresh_array_is_mapped_where_blocks_cannot_be_reserved);
     tcase_add_checked_fixture(read, setup, box_teardown);
     tcase_set_timeout(read, 60);
     tcase_add_loop_test(read, damaged_description_is_noticed_and_replaced, 0, 2 * DAMAGES);

@@ -125,7 +125,7 @@ START_TEST(bytes_come_back_with_their_digests)
     memset(read_back, 0, SIZE);
     BOX_OK(hs_extent_read(c, extent, read_back, SIZE, NULL, false, false, &box_err));
     ck_assert_mem_eq(read_back, data, SIZE);
-    BOX_OK(hs_extent_map(c, extent, &address, &box_err));
+    BOX_OK(hs_extent_map(c, extent.address, extent.length, &address, &box_err));
     ck_assert_mem_eq(address, data, SIZE);
     hs_os_unmap(address, extent.length);
     hs_extent_abandon(c, extent);
@@ -202,7 +202,8 @@ START_TEST(short_file_is_noticed)
     BOX_FAILS(H5STORE_E_DAMAGED,
               hs_extent_read(c, extent, read_back, SIZE, NULL, false, false, &box_err));
     BOX_FAILS(H5STORE_E_DAMAGED, hs_extent_digest(c, extent, SIZE, tree, true, true, &box_err));
-    BOX_FAILS(H5STORE_E_DAMAGED, hs_extent_map(c, extent, &address, &box_err));
+    BOX_FAILS(H5STORE_E_DAMAGED,
+              hs_extent_map(c, extent.address, extent.length, &address, &box_err));
     BOX_OK(hs_extent_read(c, extent, read_back, SIZE - 1, NULL, false, false, &box_err));
     ck_assert_mem_eq(read_back, data, SIZE - 1);
     hs_extent_abandon(c, extent);
