@@ -8,6 +8,8 @@
 #include "support/fixture.h"
 #include "wal.h"
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 Suite *wal_suite(void);
@@ -475,6 +477,32 @@ START_TEST(reserving_leaves_blocks_beyond_the_record)
 }
 END_TEST
 
+static int
+punch_on_a_full_disk(int fd HS_UNUSED, int mode, off_t offset HS_UNUSED, off_t length HS_UNUSED)
+{
+    errno = ENOSPC;
+    return (mode & FALLOC_FL_PUNCH_HOLE) != 0 ? -1 : 0;
+}
+
+/* Some file systems need blocks to give blocks back. */
+START_TEST(trim_does_without_a_hole)
+{
+    struct hs_os_ops ops = hs_os_real;
+    uint64_t end;
+
+    append(100, 0, 0);
+    end = writer.tail;
+    append(1, 0, 0);
+    ops.fallocate = punch_on_a_full_disk;
+    hs_os_set_ops(&ops);
+    ck_assert_int_eq(hs_wal_trim(&writer, end, 2, &err), H5STORE_OK);
+    hs_os_set_ops(NULL);
+    start_reading(&reader);
+    expect_record(&reader, 2, 1, 0, 0);
+    expect_end(&reader);
+}
+END_TEST
+
 START_TEST(trim_gives_up_the_oldest)
 {
     uint64_t ends[20];
@@ -528,6 +556,7 @@ wal_suite(void)
     tcase_add_checked_fixture(over, setup, teardown);
     tcase_add_test(over, reset_begins_a_new_epoch);
     tcase_add_test(over, trim_gives_up_the_oldest);
+    tcase_add_test(over, trim_does_without_a_hole);
     tcase_add_test(over, reserving_leaves_blocks_beyond_the_record);
     suite_add_tcase(suite, header);
     suite_add_tcase(suite, records);
