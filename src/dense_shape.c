@@ -135,7 +135,8 @@ dense_parse_heap(const uint8_t head[DENSE_HEAP_SIZE], struct dense_heap *heap)
            (head[9] & 0x02) != 0 && shape_number(head + 7, 2) == 0 &&
            shape_number(head + 128, 2) == 32 && shape_is_power(heap->width) && heap->width <= 64 &&
            shape_is_power(heap->start) && heap->start >= 64 && shape_is_power(heap->max_direct) &&
-           heap->max_direct >= heap->start && heap->max_direct <= 1 << 20 && heap->rows <= 32;
+           heap->max_direct >= heap->start && heap->max_direct <= 1 << 20 && heap->rows <= 32 &&
+           heap->start * heap->width <= 2 * heap->max_direct; /* the least of an indirect block */
 }
 
 uint64_t

@@ -20,7 +20,11 @@ pager_find(const hs_pager *pager, uint64_t number)
 static bool
 pager_holds(const hs_pager *pager, uint64_t address, size_t size)
 {
-    for (uint64_t number = address / HS_PAGE_SIZE; number * HS_PAGE_SIZE < address + size; number++)
+    uint64_t end;
+
+    if (!hs_add(address, size, &end))
+        return false; /* and no file has it */
+    for (uint64_t number = address / HS_PAGE_SIZE; number * HS_PAGE_SIZE < end; number++)
         if (pager_find(pager, number) == NULL)
             return false;
     return true;

@@ -3,8 +3,9 @@
  * Links of large groups read without HDF5.  HDF5 makes the groups, and is the oracle; then parts
  * of them are wiped out, and what is told must be true, and as much as can be known.
  */
-#include "dense.h"
+#include "dense_impl.h"
 #include "h5util.h"
+#include "ohdr.h"
 #include "os.h"
 #include "support/fixture.h"
 #include "vfd_compat.h"
@@ -338,6 +339,29 @@ START_TEST(nothing_untrue_is_sure)
 }
 END_TEST
 
+/* The least row of indirect blocks holds a row of direct ones, or its size would be negative. */
+START_TEST(heap_whose_rows_do_not_fit_is_none)
+{
+    uint8_t head[DENSE_HEAP_SIZE];
+    struct dense_heap heap;
+    uint64_t largest;
+
+    make(700, 100);
+    ck_assert_int_eq(hs_pager_read(&pager, group.heap, head, sizeof head, &err), H5STORE_OK);
+    ck_assert(dense_parse_heap(head, &heap));
+    largest = 2 * heap.max_direct / heap.start; /* so many blocks in a row would still fit */
+    for (unsigned width = 1; width <= 64; width *= 2) {
+        head[110] = (uint8_t)width;
+        hs_put_le32(head + sizeof head - 4, hs_ohdr_checksum(head, sizeof head - 4));
+        ck_assert_int_eq(dense_parse_heap(head, &heap), width <= largest);
+        hs_put_le64(head + 120, heap.start); /* and of no more than one size */
+        hs_put_le32(head + sizeof head - 4, hs_ohdr_checksum(head, sizeof head - 4));
+        ck_assert_int_eq(dense_parse_heap(head, &heap), width <= 2);
+        hs_put_le64(head + 120, largest * heap.start / 2);
+    }
+}
+END_TEST
+
 /* The callback's own failure ends the walk. */
 static int
 refuse(const hs_ohdr_link *link HS_UNUSED, bool sure HS_UNUSED, void *context, h5store_err *error)
@@ -371,6 +395,7 @@ dense_suite(void)
     tcase_add_test(tcase, links_outlive_the_tree);
     tcase_add_test(tcase, blocks_are_used_wherever_they_are_found);
     tcase_add_test(tcase, nothing_untrue_is_sure);
+    tcase_add_test(tcase, heap_whose_rows_do_not_fit_is_none);
     tcase_add_test(tcase, who_listens_may_end_it);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -177,6 +177,17 @@ START_TEST(failed_read_is_reported)
 }
 END_TEST
 
+/* As a damaged address of metadata may be. */
+START_TEST(range_beyond_any_file_is_refused)
+{
+    uint8_t bytes[28];
+    h5store_err err;
+
+    for (uint64_t before = 0; before < sizeof bytes; before++)
+        ck_assert_int_lt(hs_pager_read(&pager, UINT64_MAX - before, bytes, sizeof bytes, &err), 0);
+}
+END_TEST
+
 Suite *
 pager_suite(void)
 {
@@ -193,6 +204,7 @@ pager_suite(void)
     tcase_add_test(layers, pending_is_hidden_outside_a_transaction);
     tcase_add_test(layers, zeroed_pages_are_held_whatever_the_file_has);
     tcase_add_test(layers, failed_read_is_reported);
+    tcase_add_test(layers, range_beyond_any_file_is_refused);
     suite_add_tcase(suite, layers);
     return suite;
 }
