@@ -598,7 +598,8 @@ os_have_page(void)
 
     if (page == MAP_FAILED)
         return;
-    if (madvise(page, size, MADV_WIPEONFORK) == 0)
+    /* An emulator may say yes to all advice, and do nothing: then also to one that there is not. */
+    if (madvise(page, size, MADV_WIPEONFORK) == 0 && madvise(page, size, -1) != 0)
         os_noted = page;
     else
         (void)munmap(page, size);

@@ -22,6 +22,8 @@ space_need_slots(hs_space *space, size_t count, h5store_err *err)
     size_t room = space->room ? space->room : 64;
     size_t pages;
 
+    if (count > SIZE_MAX / 8 / sizeof *space->slots) /* of a damaged table */
+        return hs_fail_nomem(err, count, "the space table");
     while (room < count + SPACE_SPARE)
         room *= 2;
     if (room > space->room) {
