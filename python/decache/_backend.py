@@ -8,7 +8,8 @@ that thread asks of the cache first, the waiting commit is made before it.
 
 Nothing here makes the user's call fail: every method catches what goes wrong, says it in one
 warning, and answers so that joblib computes the result. With mmap_mode joblib loads what it has
-just dumped; the result is kept until then, to be given back if it could not be stored.
+just dumped; the result is kept until then, to be given back if it is not there: it could not be
+stored, or another process removed it at once.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from joblib._store_backends import CacheItemInfo, StoreBackendBase, StoreBackendMixin
 from joblib.logger import format_time
@@ -44,11 +46,33 @@ _UNKNOWN_METADATA = {"duration": 0.0, "input_args": {}, "time": 0.0}
 _SMALL = 4 << 20
 
 
+#: Most results that wait for metadata. Those of calls that were interrupted wait for ever.
+_DUMPED_MOST = 8
+
+
+class _Kept(NamedTuple):
+    """A result between `dump_item` and `load_item`.
+
+    All the while joblib has it too, so a weak reference is enough where the type knows any.
+    """
+
+    call_id: tuple[str, ...]
+    get: Callable[[], Any]
+    failed: bool  # it could not be dumped, and that was said
+
+    @property
+    def is_weak(self) -> bool:
+        return isinstance(self.get, weakref.ref)
+
+
 class _ThreadState(threading.local):
     """What a thread has in hand between two calls of the backend."""
 
     pending: Pending | None = None
-    kept: tuple[tuple[str, ...], Callable[[], Any]] | None = None
+    #: Results that were dumped, until their metadata come. There are several when joblib, which
+    #: then asks for the texts of the arguments, so comes to call other cached functions.
+    dumped: tuple[_Kept, ...] = ()
+    kept: _Kept | None = None  # until it is loaded, or anything else is asked for
     #: A call, its metadata, until they are asked for, and the result as it was looked up, if
     #: that is small.
     contained: tuple[tuple[str, ...], str | None, _h5store.Item | None] | None = None
@@ -112,7 +136,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         self._settle()
         if verbose > 10:
             print(f"Persisting in {self._show(call_id)}")
-        self._keep(call_id, item)
+        pickled = pending = None
         try:
             pickled = _pickler.dump(item, self._options.large_array_threshold)
         except Exception as error:
@@ -120,23 +144,29 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
                 f"The result of {_call(call_id)} is not cached, since it cannot be pickled: "
                 f"{type(error).__name__}: {error}"
             )
-            return
-        with _Telling(f"The result of {_call(call_id)} is not cached"):
-            names = _names.split_call(call_id)
-            self._thread.pending = Pending(
-                self._shared, tuple(call_id), names, pickled, self._options.compress
-            )
+        if pickled is not None:
+            with _Telling(f"The result of {_call(call_id)} is not cached"):
+                names = _names.split_call(call_id)
+                pending = Pending(
+                    self._shared, tuple(call_id), names, pickled, self._options.compress
+                )
+        # Not before: pickling may have called other cached functions.
+        self._thread.pending = pending
+        self._keep(call_id, item, pending is None)
 
     def store_metadata(self, call_id: Sequence[str], metadata: dict[str, Any]) -> None:
         """Commit the result just dumped, or change the metadata of a stored one."""
         state = self._thread
         pending, state.pending = state.pending, None
-        state.contained = None
+        state.contained = state.kept = None
         if pending is not None and pending.call_id != tuple(call_id):
             self._commit(pending)
             pending = None
-        if pending is None and self._kept_item(call_id) is not None:
-            return  # it could not be dumped, and that was said
+        dumped = self._take_dumped(call_id)
+        if dumped is not None and (dumped.is_weak or self.mmap_mode or _is_mapped_by_caller()):
+            state.kept = dumped
+        if dumped is not None and dumped.failed:
+            return
         with _Telling(f"The metadata of {_call(call_id)} are not stored"):
             text = _metadata.encode(call_id, metadata)
             if pending is not None:
@@ -153,8 +183,6 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             why = "the function was not asked for before, or was changed"
         with _Telling(f"The result of {_call(pending.call_id)} is not cached"):
             pending.commit(why)
-            if self.mmap_mode is None:
-                self._loosen()
         if self._keeper.is_needed:
             with _Telling(f"The limits of {self._shared.path} are not kept"):
                 self._keep_limits(pending.call_id)
@@ -196,22 +224,28 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
 
     # -- a result between dump_item and load_item ----------------------------------------------
 
-    def _keep(self, call_id: Sequence[str], item: Any) -> None:
-        self._thread.kept = (tuple(call_id), lambda: item)
+    def _keep(self, call_id: Sequence[str], item: Any, failed: bool) -> None:
+        def strong() -> Any:
+            return item
 
-    def _loosen(self) -> None:
-        """Hold the result that was just stored only as long as somebody else does."""
-        if self._thread.kept is None:
-            return
-        call_id, get = self._thread.kept
-        try:
-            self._thread.kept = (call_id, weakref.ref(get()))
-        except TypeError:  # of a type without weak references
-            self._thread.kept = None
+        get: Callable[[], Any] = strong
+        with contextlib.suppress(TypeError):  # of a type without weak references
+            get = weakref.ref(item)
+        state = self._thread
+        one = _Kept(tuple(call_id), get, failed)
+        state.dumped = (*state.dumped[1 - _DUMPED_MOST :], one)
 
-    def _kept_item(self, call_id: Sequence[str]) -> Callable[[], Any] | None:
-        kept = self._thread.kept
-        return kept[1] if kept is not None and kept[0] == tuple(call_id) else None
+    def _take_dumped(self, call_id: Sequence[str]) -> _Kept | None:
+        """Return a result that waited for its metadata.
+
+        Those that were dumped later go: their calls were made inside of this one, and did not end.
+        """
+        state = self._thread
+        for at in range(len(state.dumped) - 1, -1, -1):
+            if state.dumped[at].call_id == tuple(call_id):
+                found, state.dumped = state.dumped[at], state.dumped[:at]
+                return found
+        return None
 
     # -- loading -------------------------------------------------------------------------------
 
@@ -235,16 +269,17 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             text = msg or _loading_message(call_id, timestamp, metadata)
             print(f"{text}..." if verbose < 10 else f"{text} from {self._show(call_id)}")
 
-        kept = self._kept_item(call_id)
+        kept = self._thread.kept
         contained = self._thread.contained
         found = contained[2] if contained and contained[0] == tuple(call_id) else None
         self._settle()
         try:
             return self._shared.run(self._load, _names.split_call(call_id), found)
         except Exception as error:
-            item = kept() if kept is not None else None
-            if item is not None:
-                return item
+            if kept is not None and kept.call_id == tuple(call_id):
+                item = kept.get()
+                if item is not None or not kept.is_weak:
+                    return item
             if isinstance(error, _h5store.NotFoundError):
                 message = f"Non-existing item (may have been cleared): {self._show(call_id)}"
                 raise KeyError(message) from None
@@ -461,6 +496,15 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
 
     def _show(self, call_id: Sequence[str]) -> str:
         return os.path.join(self.location, *call_id)
+
+
+def _is_mapped_by_caller() -> bool:
+    """Is the method's caller a function that was cached with an `mmap_mode` of its own?
+
+    joblib does not tell a backend of it, but loads what it has stored.
+    """
+    caller = sys._getframe(2).f_locals.get("self")
+    return getattr(caller, "mmap_mode", None) is not None
 
 
 class _Telling:
