@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import collections
 import contextlib
+import copy
 import os
 import threading
 import time
@@ -58,7 +59,7 @@ class SharedStore:
         self._patience = max(1.0, options.timeout)
         self._lock = threading.Lock()
         self._handle: Handle | None = None
-        self._pause: tuple[float, BaseException] | None = None
+        self._pause: tuple[float, Exception] | None = None
 
     def run(self, action: Callable[..., T], *arguments: Any) -> T:
         """Run an action on the open container, a second time if it had to be opened anew.
@@ -74,7 +75,7 @@ class SharedStore:
         try:
             result = action(handle, *arguments)
         except _h5store.BusyError as error:
-            self._pause = (time.monotonic() + _PAUSE, error)
+            self._pause = _begin_pause(error)
             raise
         except _STALE as error:
             logger.info("opening %s again: %s", self.path, error)
@@ -113,13 +114,13 @@ class SharedStore:
             if self._pause is not None:
                 until, error = self._pause
                 if time.monotonic() < until:
-                    raise error
+                    raise copy.copy(error)
                 self._pause = None
             if self._handle is None:
                 try:
                     self._handle = self._open()
                 except (_h5store.Error, OSError) as error:
-                    self._pause = (time.monotonic() + _PAUSE, error)
+                    self._pause = _begin_pause(error)
                     raise
             return self._handle
 
@@ -179,6 +180,12 @@ class SharedStore:
         self._lock = threading.Lock()
         self._handle = None
         self._pause = None
+
+
+def _begin_pause(error: Exception) -> tuple[float, Exception]:
+    # A copy, here and where it is raised: the traceback of one that was raised holds the result
+    # that somebody tried to store.
+    return time.monotonic() + _PAUSE, copy.copy(error)
 
 
 _shared: weakref.WeakValueDictionary[tuple[Any, ...], SharedStore] = weakref.WeakValueDictionary()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import glob
 import os
@@ -518,6 +519,22 @@ HOLD_LOCKS = """
 """
 
 
+@contextlib.contextmanager
+def hold(code: str, log: str) -> Iterator[None]:
+    """Another process holds locks on a log."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), log],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        yield
+    finally:
+        holder.stdin.close()
+        assert holder.wait(30) == 0
+
+
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
 def test_a_lock_that_somebody_keeps(
     mmap_mode: str | None, make_memory: Callable, tmp_path: pathlib.Path
@@ -525,20 +542,9 @@ def test_a_lock_that_somebody_keeps(
     memory = make_memory(mmap_mode=mmap_mode, backend_options={"timeout": 0.2})
     cached = memory.cache(make)
     cached(1)
-    holder = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(HOLD_LOCKS), container(memory) + "-wal"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert holder.stdout.readline() == b"held\n"
-        with Warned() as warned:
-            np.testing.assert_array_equal(cached(2), expected(2))
-        assert warned.messages
-        assert any("blobs.h5" in message for message in warned.messages)
-    finally:
-        holder.stdin.close()
-        assert holder.wait(30) == 0
+    with hold(HOLD_LOCKS, container(memory) + "-wal"), Warned() as warned:
+        np.testing.assert_array_equal(cached(2), expected(2))
+    assert any("blobs.h5" in message for message in warned.messages)
     assert calls == [1, 2]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from _children import in_child
 from conftest import totals
-from test_backend_failures import Unpicklable, Warned
+from test_backend_failures import HOLD_LOCKS, Unpicklable, Warned, container, hold
 
 calls: list[Any] = []
 
@@ -208,6 +208,18 @@ def test_a_result_goes_with_its_user(
 
 
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
+@pytest.mark.parametrize("function", [alone, in_a_list])
+def test_a_result_that_cannot_be_stored_goes_with_its_user(
+    function: Callable, mmap_mode: str | None, nowhere: str, make_memory: Callable,
+    all_gone: Callable,
+) -> None:
+    with Warned():
+        cached = make_memory(nowhere, mmap_mode=mmap_mode).cache(function)
+        cached(1, True)
+        assert all_gone()
+
+
+@pytest.mark.parametrize("mmap_mode", [None, "r"])
 def test_a_result_that_was_shelved_in_vain_goes(
     mmap_mode: str | None, make_memory: Callable, all_gone: Callable
 ) -> None:
@@ -217,3 +229,15 @@ def test_a_result_that_was_shelved_in_vain_goes(
     assert all_gone()
     with pytest.raises(KeyError):
         shelved.get()
+
+
+def test_a_result_that_found_no_lock_goes_with_its_user(
+    make_memory: Callable, all_gone: Callable
+) -> None:
+    memory = make_memory(backend_options={"timeout": 0.2})
+    cached = memory.cache(in_a_list)
+    cached(1, True)
+    with hold(HOLD_LOCKS, container(memory) + "-wal"), Warned() as warned:
+        cached(2, True)
+        assert all_gone()
+    assert warned.messages
