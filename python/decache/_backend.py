@@ -190,7 +190,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     def _keep_limits(self, call_id: Sequence[str]) -> None:
         names = _names.split_call(call_id)
         removed, too_large = self._shared.run(
-            lambda handle: self._keeper.after_put(handle.raw, names)
+            lambda handle: self._keeper.after_put(handle.raw, names), commits=True
         )
         for entry in removed[-1000:]:
             self._gone[entry.names] = "it was removed to keep the limits"
@@ -220,7 +220,8 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             change(batch)
             batch.commit()
 
-        self._shared.run(run)
+        self._shared.run(run, commits=True)
+        self._shared.end_pauses()
 
     # -- a result between dump_item and load_item ----------------------------------------------
 
@@ -426,6 +427,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     def clear_location(self, location: str) -> None:
         """Remove what is at a path that `get_items` told, or everything."""
         self._settle()
+        self._shared.end_pauses()
         with _Telling(f"{location} is not removed"):
             names = _names.split_path(self.location, location)
             self._change(lambda batch: batch.remove(*names))
@@ -463,8 +465,11 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         """
         limits = _limits.Limits.parse(bytes_limit, items_limit, age_limit)
         self._settle()
+        self._shared.end_pauses()
         with _Telling(f"The limits of {self._shared.path} are not enforced"):
-            removed = self._shared.run(lambda handle: _limits.enforce(handle.raw, limits))
+            removed = self._shared.run(
+                lambda handle: _limits.enforce(handle.raw, limits), commits=True
+            )
             if self.verbose > 10:
                 for entry in removed:
                     print(f"Deleting item {os.path.join(self.location, *entry.names)}")

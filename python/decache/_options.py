@@ -33,7 +33,9 @@ class Options:
         after about two seconds, or ten while results are stored without a pause. "power": it
         survives both at once; every new result then waits for the disk.
     timeout : float
-        Seconds to wait for another process's lock before giving up with a warning.
+        Seconds to wait for another process's lock before giving up with a warning. Then results
+        are computed and not stored for as long, at most 5 seconds; and if the lock is not to be
+        had after that, being a stopped process's, for twice as long each time, up to 5 minutes.
     verify : {"fast", "full", "never"}
         What a load that copies checks: a fast checksum, the SHA-256, or nothing. Memory maps are
         not checked.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import threading
@@ -44,7 +45,7 @@ class Pending:
         self._metadata = json.dumps({"time": time.time()})
         self._thread = threading.current_thread()
         self._pid = os.getpid()
-        self._batch: _h5store.Batch | None = shared.run(self._write)
+        self._batch: _h5store.Batch | None = shared.run(self._write, commits=True)
         _waiting.add(self)
 
     def set_metadata(self, text: str) -> None:
@@ -68,12 +69,19 @@ class Pending:
         batch, self._batch = self._batch, None
         if batch is None or self._pid != os.getpid():
             return  # of the parent process, which commits it
-        try:
-            self._shared.run(lambda handle: handle.raw.note("miss", *self._names, why))
-            self._finish(batch)
-        except (_h5store.ChangedError, _h5store.PoisonedError, _h5store.ClosedError):
-            # The container was deleted or replaced since: write everything to the new one.
-            self._shared.run(lambda handle: self._finish(self._write(handle)))
+        self._shared.run(self._store, [batch], why, commits=True)
+        self._shared.end_pauses()
+
+    def _store(self, handle: _arrays.Handle, batches: list[_h5store.Batch], why: str) -> None:
+        """Commit the batch; if that is gone, having been tried before, write it again."""
+        handle.raw.note("miss", *self._names, why)
+        with contextlib.suppress(
+            _h5store.ChangedError, _h5store.PoisonedError, _h5store.ClosedError
+        ):
+            if batches:
+                return self._finish(batches.pop())
+        # The container was deleted or replaced since: write everything to the new one.
+        self._finish(self._write(handle))
 
     def _write(self, handle: _arrays.Handle) -> _h5store.Batch:
         batch = handle.raw.batch()

@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from . import _aside, _h5store, _neighbours
 from ._arrays import Handle
@@ -34,14 +34,35 @@ _STALE = (
     _h5store.PoisonedError,
 )
 #: Seconds for which a container that could not be opened or locked is not tried again, so
-#: that a call, which asks several times, waits for the timeout once.
+#: that a call, which asks several times, waits for the timeout once. For a lock that somebody
+#: keeps they double each time, up to the latter: a process that was stopped with it costs every
+#: call the timeout, and may stay stopped for days.
 _PAUSE = 5.0
+_LONGEST_PAUSE = 300.0
 #: The file cannot be used, and never will be.
 _UNUSABLE = (_h5store.NotAStoreError, _h5store.DamagedError, _h5store.ChangedError)
 
 
+class _Pause(NamedTuple):
+    """Until when, by the monotonic clock, something is not tried again, and why."""
+
+    until: float
+    seconds: float
+    error: Exception
+
+    def check(self) -> None:
+        """Raise the error as long as the pause lasts."""
+        if time.monotonic() < self.until:
+            raise copy.copy(self.error)
+
+
 class SharedStore:
     """A container that is opened on demand.
+
+    Who finds that another process keeps a lock for longer than the timeout does not ask for it
+    again for as long, or 5 seconds if that is less; and if it is in vain then, for twice as long
+    each time, up to 5 minutes. What only reads does not wait for one that commits, so each kind
+    has a pause of its own. Reading ends the one, a commit both.
 
     Parameters
     ----------
@@ -51,7 +72,7 @@ class SharedStore:
 
     def __init__(self, path: str, options: Options) -> None:
         self.path = path
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "durability": options.durability,
             "timeout": options.timeout,
             "threads": options.threads,
@@ -59,33 +80,60 @@ class SharedStore:
         self._patience = max(1.0, options.timeout)
         self._lock = threading.Lock()
         self._handle: Handle | None = None
-        self._pause: tuple[float, Exception] | None = None
+        self._pause: _Pause | None = None
+        self._commit_pause: _Pause | None = None
 
-    def run(self, action: Callable[..., T], *arguments: Any) -> T:
+    def run(self, action: Callable[..., T], *arguments: Any, commits: bool = False) -> T:
         """Run an action on the open container, a second time if it had to be opened anew.
 
-        It gets a `Handle`, and the arguments.
+        It gets a `Handle`, and the arguments. Whether it may need the lock of those who commit is
+        to be said with `commits`; and that it had it, by `end_pauses`.
 
         Raises
         ------
         Error, OSError
             The container cannot be opened, or whatever the action raises.
         """
+        pause = self._commit_pause if commits else None
+        if pause is not None:
+            pause.check()
         handle = self.handle()
         try:
-            result = action(handle, *arguments)
+            try:
+                result = action(handle, *arguments)
+            except _STALE as error:
+                logger.info("opening %s again: %s", self.path, error)
+                self.drop(handle)
+                handle = self.handle()
+                if isinstance(error, _h5store.ChangedError) and not handle.told:
+                    warn(f"The cache {self.path} is opened anew: {error}")
+                result = action(handle, *arguments)
         except _h5store.BusyError as error:
-            self._pause = _begin_pause(error)
+            if commits:
+                self._commit_pause = self._longer(self._commit_pause, error)
+            else:
+                self._pause = self._longer(self._pause, error)
             raise
-        except _STALE as error:
-            logger.info("opening %s again: %s", self.path, error)
-            self.drop(handle)
-            handle = self.handle()
-            if isinstance(error, _h5store.ChangedError) and not handle.told:
-                warn(f"The cache {self.path} is opened anew: {error}")
-            result = action(handle, *arguments)
+        if self._pause is not None:
+            self._pause = None
         self._tell(handle)
         return result
+
+    def _longer(self, before: _Pause | None, error: Exception) -> _Pause:
+        """Return the pause that follows from an error, after another one."""
+        now, seconds = time.monotonic(), _PAUSE
+        if before is not None and now < before.until:
+            return before  # other threads waited for the same
+        if isinstance(error, _h5store.BusyError):
+            seconds = min(_PAUSE, self._settings["timeout"])
+            if before is not None:
+                seconds = min(max(2 * before.seconds, seconds), _LONGEST_PAUSE)
+        # A copy: the traceback of one that was raised holds the result that was to be stored.
+        return _Pause(now + seconds, seconds, copy.copy(error))
+
+    def end_pauses(self) -> None:
+        """Try everything again: a commit was possible, or the user asks for more than a result."""
+        self._pause = self._commit_pause = None
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -111,16 +159,14 @@ class SharedStore:
         if handle is not None and self._pause is None:
             return handle
         with self._locked():
-            if self._pause is not None:
-                until, error = self._pause
-                if time.monotonic() < until:
-                    raise copy.copy(error)
-                self._pause = None
+            pause = self._pause
+            if pause is not None:
+                pause.check()
             if self._handle is None:
                 try:
                     self._handle = self._open()
                 except (_h5store.Error, OSError) as error:
-                    self._pause = _begin_pause(error)
+                    self._pause = self._longer(self._pause, error)
                     raise
             return self._handle
 
@@ -179,13 +225,7 @@ class SharedStore:
         # A thread of the parent may have held the lock, and the handle is the parent's.
         self._lock = threading.Lock()
         self._handle = None
-        self._pause = None
-
-
-def _begin_pause(error: Exception) -> tuple[float, Exception]:
-    # A copy, here and where it is raised: the traceback of one that was raised holds the result
-    # that somebody tried to store.
-    return time.monotonic() + _PAUSE, copy.copy(error)
+        self.end_pauses()
 
 
 _shared: weakref.WeakValueDictionary[tuple[Any, ...], SharedStore] = weakref.WeakValueDictionary()
