@@ -97,7 +97,8 @@ compact_list(struct compact *job, h5store_err *err)
     hs_blob_walk_release(&walk);
     if (rc < 0)
         return rc;
-    qsort(job->blobs, job->count, sizeof *job->blobs, compact_by_place);
+    if (job->count > 0)
+        qsort(job->blobs, job->count, sizeof *job->blobs, compact_by_place);
     return H5STORE_OK;
 }
 

@@ -26,17 +26,8 @@
 #define FAULT_SECONDS 120
 #define FAULT_MOST 3000 /* steps of one call: more are a loop */
 
-/* From and for LeakSanitizer, where there is one.  When a read fails HDF5 1.10 loses the
- * buffer that it read into; what we lose is not allocated by HDF5. */
+/* From LeakSanitizer, where there is one. */
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
-/* Visible, or the sanitizer's library does not find it. */
-const char *__lsan_default_suppressions(void) __attribute__((visibility("default")));
-
-const char *
-__lsan_default_suppressions(void)
-{
-    return "leak:libhdf5\n";
-}
 
 struct fault_counts {
     uint64_t calls, failures_ordered, errors, hidden, wrong;
