@@ -109,6 +109,52 @@ def _in_sequence(dtype: np.dtype) -> bool:
     return True
 
 
+#: What the container takes of a description: bytes, and types inside one another (FORMAT.md).
+_MOST_BYTES = 65_000
+_MOST_LEVELS = 32
+
+#: More bytes than a description has for a record, for a field beside its name, title and type, but
+#: with padding, and for a dimension of its shape.
+_RECORD_BYTES = 120
+_FIELD_BYTES = 45
+_DIMENSION_BYTES = 22
+
+
+def is_storable(dtype: np.dtype) -> bool:
+    """Can a blob have this element type?
+
+    Its description can be too long or too deep, but only that of records. It is not made for this
+    where an estimate will do: making it takes longer than anything else that is asked here.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        One without references.
+    """
+    if dtype.names is None:
+        return True
+    levels, most = _extent(dtype)
+    return levels <= _MOST_LEVELS and (
+        most <= _MOST_BYTES or len(describe(dtype).encode()) <= _MOST_BYTES
+    )
+
+
+def _extent(dtype: np.dtype) -> tuple[int, int]:
+    """Return how many types stand inside one another, and bytes that suffice to describe them."""
+    fields: Any = dtype.fields
+    titles = [field[2] for field in fields.values() if len(field) == 3]
+    levels, widest = 1, 0
+    for field in {id(field[0]): field[0] for field in fields.values()}.values():  # mostly a few
+        base, shape = field.subdtype or (field, ())
+        inside, length = (1, len(base.str)) if base.names is None else _extent(base)
+        # A shape is a level in the dict form. Elsewhere it is not, but HDF5 takes twice as long for
+        # each shape inside of another: 40 seconds for 30.
+        levels = max(levels, inside + bool(shape))
+        widest = max(widest, length + _DIMENSION_BYTES * len(shape))
+    names = len(repr((dtype.names, titles)).encode())
+    return levels + 1, _RECORD_BYTES + names + len(fields) * (_FIELD_BYTES + widest)
+
+
 @lru_cache(maxsize=256)
 def parse(text: str) -> np.dtype:
     """Return the dtype that a description stands for.

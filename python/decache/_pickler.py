@@ -157,7 +157,7 @@ class _Dump:
     def _on_array(self, array: np.ndarray) -> Any:
         """Reduce a large array of any class."""
         cls = type(array)
-        if cls in copyreg.dispatch_table:
+        if cls in copyreg.dispatch_table or not _dtype.is_storable(array.dtype):
             return NotImplemented
         if cls is np.ndarray:
             return self._reduce_array(array)
@@ -216,6 +216,7 @@ class _Dump:
                 and isinstance(dtype, np.dtype)
                 and isinstance(data, bytes)
                 and not dtype.hasobject
+                and _dtype.is_storable(dtype)
                 and len(data) == math.prod(shape) * dtype.itemsize
             ):
                 values = np.ndarray(shape, dtype, data, order="F" if fortran else "C")

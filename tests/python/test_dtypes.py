@@ -277,3 +277,89 @@ def test_types_of_others_are_stored_as_bytes(store: decache.Store) -> None:
     loaded = store.get(store.put(array))
     assert loaded.dtype == np.dtype("V2")
     assert loaded.tobytes() == array.tobytes()
+
+
+# -- what a blob cannot have -------------------------------------------------------------------
+
+
+def wide(count: int, digits: int) -> np.dtype:
+    return np.dtype([(f"c{number:0{digits}}", "<f8") for number in range(count)])
+
+
+def deep(levels: int, form: str = "list") -> np.dtype:
+    dtype = np.dtype("<f8")
+    for _ in range(levels):
+        if form == "list":
+            dtype = np.dtype([("n", dtype)])
+        elif form == "aligned":
+            dtype = np.dtype([("n", dtype)], align=True)
+        elif form == "shape":
+            dtype = np.dtype([("n", dtype, (1,))])
+        else:
+            dtype = np.dtype({"names": ["n"], "formats": [(dtype, (1,))], "titles": ["t"]})
+    return dtype
+
+
+EXTREME = {
+    "wide": wide(2000, 20),
+    "wide, of other letters": np.dtype([(f"{'é' * 30}{n}", "<f8") for n in range(900)]),
+    "wide inside": np.dtype([(f"n{n}", wide(60, 15)) for n in range(40)]),
+    "wide with titles": np.dtype(
+        [((f"title {n:020}", f"name {n:020}"), "<f8") for n in range(800)]
+    ),
+    "deep": deep(32),
+    "very deep": deep(60),
+    "deep, aligned": deep(32, "aligned"),
+    "deep, with shapes": deep(32, "shape"),
+    "deep, with titles": deep(17, "titles"),
+}
+
+
+@pytest.mark.parametrize("dtype", EXTREME.values(), ids=EXTREME)
+def test_types_that_no_blob_can_have_are_cached(dtype: np.dtype, make_memory: Any) -> None:
+    calls: list[str] = []
+    kinds = ["plain", "recarray", "strided"] + ["masked"] * (dtype.names == ("n",))
+
+    def make(kind: str) -> Any:
+        calls.append(kind)
+        array = np.frombuffer(bytes(range(250)) * (dtype.itemsize * 8), dtype).copy()
+        if kind == "masked":
+            return np.ma.masked_array(array, np.zeros(array.shape, np.ma.make_mask_descr(dtype)))
+        if kind == "strided":
+            return np.repeat(array, 2)[::2]
+        return array.view(np.recarray) if kind == "recarray" else {"a": [array, array]}
+
+    for mmap_mode in (None, "r"):
+        cached = make_memory(mmap_mode=mmap_mode).cache(make)
+        for kind in kinds:
+            cached(kind)
+            result, expected = cached(kind), make(kind)
+            calls.pop()
+            if kind == "plain":
+                assert result["a"][0] is result["a"][1]
+                result, expected = result["a"][0], expected["a"][0]
+                assert result.flags.writeable == (mmap_mode is None)
+            assert isinstance(result, np.recarray) == (kind == "recarray")
+            assert result.dtype == expected.dtype
+            assert result.tobytes() == expected.tobytes()
+    assert calls == kinds
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [*EXTREME.values(), wide(1500, 20), wide(3000, 4), deep(31), deep(15, "shape"),
+     deep(31, "aligned"), deep(15, "titles"),
+     *(wide(count, 20) for count in (1625, 1800, 1805, 1806, 1810)),
+     *(np.dtype(RECORDS[name]) for name in RECORDS)],
+)
+def test_what_is_storable_is_what_can_be_stored(
+    dtype: np.dtype, store: decache.Store
+) -> None:
+    try:
+        store.put(np.zeros(3, dtype))
+        stored = True
+    except decache.UnsupportedError:
+        stored = False
+    assert _dtype.is_storable(dtype) == stored
+    if dtype.names is not None:
+        assert _dtype._extent(dtype)[1] >= len(_dtype.describe(dtype).encode())
