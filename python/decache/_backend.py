@@ -14,6 +14,7 @@ stored, or another process removed it at once.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import datetime
 import os
@@ -48,6 +49,10 @@ _SMALL = 4 << 20
 
 #: Most results that wait for metadata. Those of calls that were interrupted wait for ever.
 _DUMPED_MOST = 8
+
+
+#: Most names that are remembered of what was removed, to say why it is missing.
+_GONE_MOST = 10_000
 
 
 class _Kept(NamedTuple):
@@ -117,7 +122,8 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         self._shared = _shared.get(path, self._options, linger)
         self._thread = _ThreadState()
         self._keeper = _limits.Keeper(self._limits)
-        self._gone: dict[tuple[str, ...], str] = {}  # what this object removed, and why
+        #: What this object removed, and why; the latest at the end.
+        self._gone: collections.OrderedDict[tuple[str, ...], str] = collections.OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
@@ -193,7 +199,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             lambda handle: self._keeper.after_put(handle.raw, names), commits=True
         )
         for entry in removed[-1000:]:
-            self._gone[entry.names] = "it was removed to keep the limits"
+            self._note_gone(entry.names, "it was removed to keep the limits")
         if too_large:
             warn(
                 f"The result of {_call(call_id)} is larger than the bytes_limit of "
@@ -306,6 +312,11 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         with contextlib.suppress(Exception):  # the warning about the result says enough
             names = _names.split_call(call_id)
             self._shared.run(lambda handle: handle.raw.note("heal", *names))
+
+    def _note_gone(self, names: tuple[str, ...], why: str) -> None:
+        self._gone[names] = why
+        if len(self._gone) > _GONE_MOST:
+            self._gone.popitem(last=False)
 
     def _why_missing(self, names: tuple[str, str]) -> str:
         gone = self._gone.get(names) or self._gone.get(names[:1])
@@ -422,7 +433,7 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
         with _Telling(f"The results of {_show_function(call_id)} are not removed"):
             collection = _names.collection_name(call_id)
             self._change(lambda batch: batch.remove(collection, None))
-            self._gone[(collection,)] = "the function was changed or cleared since"
+            self._note_gone((collection,), "the function was changed or cleared since")
 
     def clear_location(self, location: str) -> None:
         """Remove what is at a path that `get_items` told, or everything."""

@@ -10,7 +10,7 @@ import pytest
 from conftest import reduce_size
 from joblib import Memory
 
-from decache import CacheWarning, _h5store
+from decache import CacheWarning, _backend, _h5store
 
 MIB = 1 << 20
 
@@ -170,6 +170,21 @@ def test_hits_and_misses_are_counted(tmp_path):
     make.clear(warn=False)
     make(1)
     assert raw.misses()[0][3] == "the function was changed or cleared since"
+
+
+def test_what_went_is_not_remembered_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(_backend, "_GONE_MOST", 20, raising=False)
+    memory, make, again = cached(tmp_path, items_limit=10)
+    for number in range(60):
+        make(number, 8)
+    assert len(memory.store_backend._gone) <= 20
+    last = max(n for n in range(60) if not make.check_call_in_cache(n, 8))
+    make(last, 8)
+    make(0, 8)
+    raw = memory.store_backend._shared.handle().raw
+    assert [miss[3] for miss in raw.misses()[:2]] == [
+        "nothing was stored for these arguments", "it was removed to keep the limits"
+    ]
 
 
 def test_healed_results_are_counted(tmp_path):
