@@ -22,14 +22,22 @@ class CacheWarning(_JoblibWarning):  # type: ignore[valid-type,misc]
 
 
 def warn(message: str) -> None:
-    """Warn, as from the first line on the stack that is neither ours nor joblib's."""
+    """Warn, as from the first line on the stack that is neither ours nor joblib's.
+
+    This never raises. Where the user's filters make errors of warnings, the warning is shown
+    instead: an error would take the place of a result that is there.
+    """
     level = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_internal(frame.f_globals.get("__name__", "")):
         level += 1
         frame = frame.f_back
     logger.warning(message)
-    warnings.warn(message, CacheWarning, stacklevel=level + 1)
+    try:
+        warnings.warn(message, CacheWarning, stacklevel=level + 1)
+    except CacheWarning as error:
+        where = ("sys", 1) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+        warnings.showwarning(error, CacheWarning, *where)
 
 
 def _is_internal(module: str) -> bool:

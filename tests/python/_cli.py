@@ -250,7 +250,7 @@ class Writer:
 
     def __init__(self, location: Any) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error::decache.CacheWarning", "-c", _WRITER, str(location)],
+            [sys.executable, "-W", "always::decache.CacheWarning", "-c", _WRITER, str(location)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment(),
         )
@@ -277,7 +277,9 @@ class Writer:
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
-        self._process.stderr.close()
+        with self._process.stderr as stderr:
+            said = stderr.read().decode()
+        assert "CacheWarning: " not in said, said
 
 
 @contextlib.contextmanager

@@ -132,6 +132,30 @@ def test_the_warning_is_at_the_line_of_the_call(memory: joblib.Memory) -> None:
 
 
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
+def test_with_warnings_as_errors_the_call_returns_and_the_warning_is_shown(
+    mmap_mode: str | None, location: str, run_python: Callable
+) -> None:
+    code = """
+        import shutil, sys, warnings
+        import decache, joblib
+        import test_backend_failures as user
+        memory = joblib.Memory(sys.argv[1], backend="cas", verbose=0, mmap_mode=sys.argv[2] or None)
+        warnings.simplefilter("error")
+        print(type(memory.cache(user.unpicklable)(1)))
+        cached = memory.cache(user.make)
+        cached(1)
+        shutil.rmtree(memory.store_backend.location)
+        print((cached(1) == user.expected(1)).all())
+        print(user.calls)
+    """
+    run = run_python(code, location, mmap_mode or "")
+    assert run.stdout.split("\n")[:3] == ["<class 'list'>", "True", "[1, 1, 1]"]
+    assert run.stderr.count("CacheWarning: The result of ") == 1
+    assert run.stderr.count("CacheWarning: The cache ") == 1
+    assert "<string>:7: CacheWarning" in run.stderr
+
+
+@pytest.mark.parametrize("mmap_mode", [None, "r"])
 def test_a_result_whose_class_is_gone(mmap_mode: str | None, make_memory: Callable) -> None:
     cached = make_memory(mmap_mode=mmap_mode).cache(vanishing)
     with Warned() as warned:
