@@ -18,6 +18,9 @@ DEFAULT_THRESHOLD = 32 * 1024
 
 _LARGEST = 2**62
 
+#: What joblib passes with the options, and refuses among them: arguments of its own.
+_OF_MEMORY = ("compress", "mmap_mode")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -90,9 +93,11 @@ class Options:
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
+                meant = f"Memory({near[0]}=...)" if near[0] in _OF_MEMORY else repr(near[0])
+                options = ", ".join(one for one in known if one not in _OF_MEMORY)
                 raise ValueError(
                     f"unknown backend option {name!r} of the 'cas' backend; "
-                    f"did you mean {near[0]!r}? Options: {', '.join(known)}"
+                    f"did you mean {meant}? Options: {options}"
                 )
         for name, check in _CHECKS.items():
             if name in values:

@@ -48,6 +48,8 @@ def test_threshold_zero_and_infinity(make_memory: Callable, tmp_path: Any) -> No
         ({"large_aray_threshold": 1}, ValueError,
          "'large_aray_threshold'.*mean 'large_array_threshold'"),
         ({"time_out": 1}, ValueError, "mean 'timeout'"),
+        ({"mmap-mode": "r"}, ValueError, r"mean Memory\(mmap_mode=\.\.\.\)\?"),
+        ({"compresss": 1}, ValueError, r"mean Memory\(compress=\.\.\.\)\?"),
         ({"timeout": "long"}, TypeError, "timeout.*seconds"),
         ({"timeout": -1}, ValueError, "timeout"),
         ({"timeout": math.inf}, ValueError, "timeout"),
@@ -62,6 +64,15 @@ def test_bad_options(
 ) -> None:
     with pytest.raises(error, match=words):
         make_memory(backend_options=options)
+
+
+def test_only_what_joblib_lets_through_is_offered(make_memory: Callable) -> None:
+    with pytest.raises(ValueError, match="Options: large") as caught:
+        make_memory(backend_options={"x": 1})
+    for name in str(caught.value).partition("Options: ")[2].split(", "):
+        # Nothing but a wrong value is wrong with it.
+        with pytest.raises((TypeError, ValueError), match=f"backend option '{name}'"):
+            make_memory(backend_options={name: object()})
 
 
 def test_bad_mmap_mode(make_memory: Callable) -> None:
