@@ -62,12 +62,9 @@ class _Kept(NamedTuple):
     """
 
     call_id: tuple[str, ...]
-    get: Callable[[], Any]
+    held: Any  # the result, or a reference to it
+    is_weak: bool
     failed: bool  # it could not be dumped, and that was said
-
-    @property
-    def is_weak(self) -> bool:
-        return isinstance(self.get, weakref.ref)
 
 
 class _ThreadState(threading.local):
@@ -232,14 +229,10 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
     # -- a result between dump_item and load_item ----------------------------------------------
 
     def _keep(self, call_id: Sequence[str], item: Any, failed: bool) -> None:
-        def strong() -> Any:
-            return item
-
-        get: Callable[[], Any] = strong
-        with contextlib.suppress(TypeError):  # of a type without weak references
-            get = weakref.ref(item)
+        is_weak = type(item).__weakrefoffset__ != 0
+        held = weakref.ref(item) if is_weak else item
         state = self._thread
-        one = _Kept(tuple(call_id), get, failed)
+        one = _Kept(tuple(call_id), held, is_weak, failed)
         state.dumped = (*state.dumped[1 - _DUMPED_MOST :], one)
 
     def _take_dumped(self, call_id: Sequence[str]) -> _Kept | None:
@@ -247,11 +240,12 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
 
         Those that were dumped later go: their calls were made inside of this one, and did not end.
         """
-        state = self._thread
-        for at in range(len(state.dumped) - 1, -1, -1):
-            if state.dumped[at].call_id == tuple(call_id):
-                found, state.dumped = state.dumped[at], state.dumped[:at]
-                return found
+        state, names = self._thread, tuple(call_id)
+        dumped = state.dumped
+        for at in range(len(dumped) - 1, -1, -1):
+            if dumped[at].call_id == names:
+                state.dumped = dumped[:at]
+                return dumped[at]
         return None
 
     # -- loading -------------------------------------------------------------------------------
@@ -284,8 +278,10 @@ class ContentAddressableStoreBackend(StoreBackendBase, StoreBackendMixin):
             return self._shared.run(self._load, _names.split_call(call_id), found)
         except Exception as error:
             if kept is not None and kept.call_id == tuple(call_id):
-                item = kept.get()
-                if item is not None or not kept.is_weak:
+                if not kept.is_weak:
+                    return kept.held
+                item = kept.held()
+                if item is not None:
                     return item
             if isinstance(error, _h5store.NotFoundError):
                 message = f"Non-existing item (may have been cleared): {self._show(call_id)}"
