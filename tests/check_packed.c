@@ -454,6 +454,7 @@ START_TEST(compaction_keeps_packed_blobs)
     place = place_of(&id);
     BOX_OK(h5store_discard(store, &before, &box_err));
     BOX_OK(h5store_compact(store, NULL, NULL, &done, &box_err));
+    ck_assert_int_eq(done.rebuilt, 1);
     ck_assert_uint_lt(place_of(&id), place);
     expect(&id, &array);
     expect_stock(&id, &array);

@@ -244,6 +244,18 @@ box_set_in(h5store_batch *batch, const char *collection, const char *key, const 
     BOX_OK(h5store_batch_set_item(batch, &spec, &box_err));
 }
 
+void
+box_make_hole(h5store *store)
+{
+    static char text[16000000];
+    h5store_batch *batch = box_begin(store);
+
+    memset(text, 'x', sizeof text - 1);
+    BOX_OK(h5store_batch_set_source(batch, "hole", text, &box_err));
+    BOX_OK(h5store_batch_commit(batch, &box_err));
+    box_remove(store, "hole", NULL);
+}
+
 bool
 box_has_item(h5store *store, const char *collection, const char *key)
 {

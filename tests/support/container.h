@@ -71,6 +71,10 @@ h5store_id box_put_in(h5store_batch *batch, size_t size, unsigned seed, int expe
 void box_set_in(h5store_batch *batch, const char *collection, const char *key,
                 const h5store_id *ids, size_t count);
 
+/* Leave a hole that all metadata of a small container fits into, so that a compaction makes it
+ * anew. */
+void box_make_hole(h5store *store);
+
 /* Is the item there?  Is it exactly this? */
 bool box_has_item(h5store *store, const char *collection, const char *key);
 void box_expect_item(h5store *store, const char *collection, const char *key, const void *output,

@@ -4,7 +4,9 @@
  */
 #include "crash_ops.h"
 #include "../support/sample.h"
+#include "../support/scratch.h"
 #include <stdio.h>
+#include <string.h>
 
 void (*crash_point)(h5store *store);
 
@@ -220,25 +222,58 @@ op_reuse(h5store *store, h5store_err *err)
     return rc < 0 ? rc : op_put(store, 500, 8192, err);
 }
 
+/* A hole that the metadata fits into: else a compaction would leave that as it is. */
+static int
+op_make_hole(h5store *store, h5store_err *err)
+{
+    static char text[400000];
+    h5store_batch *batch;
+    int rc = h5store_batch_begin(store, &batch, err);
+
+    memset(text, 'x', sizeof text - 1);
+    if (rc == 0)
+        rc = h5store_batch_set_source(batch, "module/hole", text, err);
+    if (rc == 0)
+        rc = h5store_batch_commit(batch, err);
+    if (rc < 0)
+        return rc;
+    crash_point(store);
+    rc = op_remove(store, "module/hole", NULL, err);
+    if (rc == 0)
+        crash_point(store);
+    return rc;
+}
+
+static int
+op_compact_all(h5store *store, h5store_err *err)
+{
+    h5store_compaction done;
+    int rc = h5store_compact(store, NULL, NULL, &done, err);
+
+    PROVE(rc < 0 || done.rebuilt, "the metadata stayed as it was");
+    return rc;
+}
+
 /* The metadata is made anew, and arrays move into the holes before them. */
 static int
 op_compact(h5store *store, h5store_err *err)
 {
-    h5store_compaction done;
-    int rc = op_remove(store, "module/f", NULL, err);
+    int rc = op_make_hole(store, err);
 
+    if (rc == 0)
+        rc = op_remove(store, "module/f", NULL, err);
     if (rc < 0)
         return rc;
     crash_point(store);
-    return h5store_compact(store, NULL, NULL, &done, err);
+    return op_compact_all(store, err);
 }
 
 static int
 op_compact_at_once(h5store *store, h5store_err *err)
 {
-    h5store_compaction done;
+    int rc = op_make_hole(store, err);
 
-    return h5store_compact(store, NULL, NULL, &done, err);
+    return rc < 0 ? rc : op_compact_all(store, err);
 }
 
 /* What is noted in memory is written by itself. */
