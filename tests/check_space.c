@@ -516,6 +516,32 @@ START_TEST(impossible_header_is_noticed)
 }
 END_TEST
 
+/* A header under a sum that is right, whose table has room for what no memory has: the sizes that
+ * are asked for must not wrap, or the slots would be freed, and used after. */
+START_TEST(endless_table_is_refused)
+{
+    uint8_t good[HS_PAGE_SIZE], page[HS_PAGE_SIZE];
+
+    save(1);
+    ck_assert_int_eq(hs_pager_read(&pager, HEADER, good, sizeof good, &err), H5STORE_OK);
+    for (unsigned bits = 56; bits < 60; bits++) {
+        memcpy(page, good, sizeof page);
+        hs_put_le64(page + 8, UINT64_MAX);
+        hs_put_le64(page + 40, UINT64_MAX - 65535);
+        hs_put_le64(page + 48, UINT64_C(1) << bits);
+        hs_put_le64(page + 248, hs_sum64(page, 248));
+        ck_assert_int_eq(hs_pager_write(&pager, HEADER, page, sizeof page, &err), H5STORE_OK);
+        hs_space_forget(&space);
+        ck_assert_msg(hs_space_load(&space, &pager, &err) == H5STORE_E_NOMEM,
+                      "a count of 2^%u was taken", bits);
+    }
+    ck_assert_int_eq(hs_pager_write(&pager, HEADER, good, sizeof good, &err), H5STORE_OK);
+    reload();
+    loosen(take(1, NULL), 1);
+    ck_assert_uint_gt(space.count, 0);
+}
+END_TEST
+
 START_TEST(impossible_slot_is_noticed)
 {
     static const uint64_t wrong[][2] = {
@@ -570,6 +596,7 @@ space_suite(void)
     tcase_add_checked_fixture(damage, setup, teardown);
     tcase_add_test(damage, flipped_header_is_noticed);
     tcase_add_test(damage, impossible_header_is_noticed);
+    tcase_add_test(damage, endless_table_is_refused);
     tcase_add_test(damage, impossible_slot_is_noticed);
     suite_add_tcase(suite, stamp);
     suite_add_tcase(suite, table);
