@@ -16,6 +16,7 @@
  * fixed part; whether they overlap is for verify to say.
  */
 #include "digest.h"
+#include "os.h"
 #include "space_impl.h"
 #include <assert.h>
 
@@ -111,6 +112,25 @@ space_damaged(const hs_pager *pager, const char *what, h5store_err *err)
                    what, pager->path);
 }
 
+/* Can there be so many slots?  Pages of the table are in the file or held; its length, which the
+ * EOA bounds, may be forged like that. */
+static int
+space_check_count(const hs_space *space, const hs_pager *pager, uint64_t count, h5store_err *err)
+{
+    uint64_t pages = pager->committed.count + pager->pending.count;
+    struct stat status;
+    int rc;
+
+    if (count <= space->room) /* no more memory is asked for */
+        return H5STORE_OK;
+    rc = hs_os_fstat(pager->fd, pager->path, &status, err);
+    if (rc < 0)
+        return rc;
+    pages += (uint64_t)status.st_size / HS_PAGE_SIZE;
+    return count / SPACE_SLOTS_PER_PAGE > pages ? space_damaged(pager, "space header", err)
+                                                : H5STORE_OK;
+}
+
 static int
 space_load_table(hs_space *space, hs_pager *pager, h5store_err *err)
 {
@@ -184,7 +204,9 @@ hs_space_load(hs_space *space, hs_pager *pager, h5store_err *err)
     if (!space_is_sound(space, space->table) || count > space_table_room(space) ||
         space->arena_next > space->arena_end || space->arena_end > space->eoa)
         return space_damaged(pager, "space header", err);
-    rc = space_need_slots(space, (size_t)count, err);
+    rc = space_check_count(space, pager, count, err);
+    if (rc == H5STORE_OK)
+        rc = space_need_slots(space, (size_t)count, err);
     if (rc < 0)
         return rc;
     space->count = (size_t)count;
