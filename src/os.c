@@ -79,6 +79,7 @@ const struct hs_os_ops hs_os_real = {
     .unlink = unlink,
     .mmap = mmap,
     .munmap = munmap,
+    .madvise = madvise,
 };
 
 const struct hs_os_ops *hs_os = &hs_os_real;
@@ -599,7 +600,7 @@ os_have_page(void)
     if (page == MAP_FAILED)
         return;
     /* An emulator may say yes to all advice, and do nothing: then also to one that there is not. */
-    if (madvise(page, size, MADV_WIPEONFORK) == 0 && madvise(page, size, -1) != 0)
+    if (hs_os->madvise(page, size, MADV_WIPEONFORK) == 0 && hs_os->madvise(page, size, -1) != 0)
         os_noted = page;
     else
         (void)munmap(page, size);

@@ -39,6 +39,7 @@ struct hs_os_ops {
     int (*unlink)(const char *path);
     void *(*mmap)(void *address, size_t length, int protection, int flags, int fd, off_t offset);
     int (*munmap)(void *address, size_t length);
+    int (*madvise)(void *address, size_t length, int advice);
 };
 
 /*
