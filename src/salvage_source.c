@@ -25,21 +25,29 @@
 
 /* ---- opening ----------------------------------------------------------- */
 
+/* How long the file is. */
 static int
-source_open_file(salvage *s, h5store_err *err)
+source_measure(salvage *s, h5store_err *err)
 {
     struct stat status;
-    int rc = hs_os_open(s->pager.path, O_RDONLY | O_NONBLOCK, &s->pager.fd, err);
+    int rc = hs_os_fstat(s->pager.fd, s->pager.path, &status, err);
 
-    if (rc == H5STORE_OK)
-        rc = hs_os_fstat(s->pager.fd, s->pager.path, &status, err);
     if (rc < 0)
         return rc;
     if (!S_ISREG(status.st_mode))
         return hs_fail(err, H5STORE_E_NOT_A_STORE, 0,
                        "'%s' is not a regular file; give the path of a container", s->pager.path);
-    s->size = s->file_size = (uint64_t)status.st_size;
+    s->file_size = (uint64_t)status.st_size;
+    s->size = hs_max(s->size, s->file_size);
     return H5STORE_OK;
+}
+
+static int
+source_open_file(salvage *s, h5store_err *err)
+{
+    int rc = hs_os_open(s->pager.path, O_RDONLY | O_NONBLOCK, &s->pager.fd, err);
+
+    return rc < 0 ? rc : source_measure(s, err);
 }
 
 static int
@@ -192,6 +200,8 @@ salvage_open(salvage *s, const char *path, h5store_err *err)
         rc = source_lock(s, err);
     if (rc == H5STORE_OK)
         rc = source_read_log(s, err);
+    if (rc == H5STORE_OK)
+        rc = source_measure(s, err); /* again: records came, and arrays before them */
     if (rc < 0)
         return rc;
     (void)source_owns_log(s, NULL, &version, err);

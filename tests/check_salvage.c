@@ -3,6 +3,7 @@
  * Salvaging: real containers, damaged in many ways, into fresh ones.  Nothing wrong may come
  * out, nothing that was removed, and what does not come out must have been counted as lost.
  */
+#include "os.h"
 #include "support/fixture.h"
 #include "support/patient.h"
 #include <fcntl.h>
@@ -356,6 +357,44 @@ START_TEST(others_may_be_inside)
 }
 END_TEST
 
+static h5store *late_writer; /* stores a last result when the log is about to be opened */
+
+static int
+open_and_store(const char *path, int flags, mode_t mode)
+{
+    h5store *store = late_writer;
+
+    if (store != NULL && strcmp(path, box_log_path()) == 0) {
+        late_writer = NULL;
+        box_set(store, "late", "key", 3000000, 9); /* the file gets longer by it */
+    }
+    return hs_os_real.open(path, flags, mode);
+}
+
+/* The log says how long the file is by now, whatever it was when it was opened. */
+START_TEST(what_came_before_the_log_was_read_is_saved)
+{
+    const char *target = fixture_path("target.h5");
+    h5store *store = box_open(0), *fresh;
+    struct hs_os_ops ops = hs_os_real;
+    h5store_salvaged done;
+
+    BOX_OK(box_try_open(target, H5STORE_CREATE, 10, &fresh));
+    ops.open = open_and_store;
+    late_writer = store;
+    hs_os_set_ops(&ops);
+    BOX_OK(h5store_salvage(box_path(), fresh, NULL, &done, &box_err));
+    hs_os_set_ops(NULL);
+    ck_assert_ptr_null(late_writer);
+    ck_assert_uint_eq(done.items, PATIENT_ITEMS + 1);
+    ck_assert_uint_eq(done.lost_items + done.lost_blobs, 0);
+    ck_assert(box_has_item(fresh, "late", "key"));
+    box_expect_verified(fresh);
+    box_close(fresh);
+    box_close(store);
+}
+END_TEST
+
 /* A writer that never rests, in a process of its own. */
 _Noreturn static int
 write_for_ever(child *parent, void *context __attribute__((unused)))
@@ -563,6 +602,7 @@ salvage_suite(void)
     tcase_add_test(tcase, the_log_is_taken_in);
     tcase_add_test(tcase, nonsense_in_the_log_is_passed_over);
     tcase_add_test(tcase, others_may_be_inside);
+    tcase_add_test(tcase, what_came_before_the_log_was_read_is_saved);
     tcase_add_test(tcase, a_busy_container_is_salvaged_as_of_one_commit);
     tcase_add_test(tcase, compressed_arrays_stay_compressed);
     tcase_add_test(tcase, what_is_no_container_is_refused);
