@@ -168,6 +168,32 @@ checkpoint_apply(hs_container *c, h5store_err *err)
     return H5STORE_OK;
 }
 
+/* Take the mutex and WRITE, and catch up. */
+static int
+checkpoint_lock_write(hs_container *c, uint64_t deadline, h5store_err *err)
+{
+    int rc = container_enter(c, err);
+
+    if (rc < 0)
+        return rc;
+    rc = hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, deadline, err);
+    if (rc == H5STORE_OK) {
+        rc = container_catch_up(c, err);
+        if (rc < 0)
+            hs_lock_release(c->locks, HS_LOCK_WRITE);
+    }
+    if (rc < 0)
+        container_leave(c);
+    return rc;
+}
+
+static void
+checkpoint_unlock_write(hs_container *c)
+{
+    hs_lock_release(c->locks, HS_LOCK_WRITE);
+    container_leave(c);
+}
+
 /*
  * Take the mutex and the locks of steps 2 and 4.  Applying can wait, and those who would have
  * to wait for it cannot, so the time to get READ from all readers is short.
@@ -176,22 +202,13 @@ int
 container_lock_alone(hs_container *c, h5store_err *err)
 {
     uint64_t deadline = hs_os_now() + hs_min(c->timeout, CHECKPOINT_PATIENCE);
-    int rc = container_enter(c, err);
+    int rc = checkpoint_lock_write(c, deadline, err);
 
     if (rc < 0)
         return rc;
-    rc = hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, deadline, err);
-    if (rc < 0) {
-        container_leave(c);
-        return rc;
-    }
-    rc = container_catch_up(c, err);
-    if (rc == H5STORE_OK)
-        rc = hs_lock_take(c->locks, HS_LOCK_READ, HS_EXCLUSIVE, deadline, err);
-    if (rc < 0) {
-        hs_lock_release(c->locks, HS_LOCK_WRITE);
-        container_leave(c);
-    }
+    rc = hs_lock_take(c->locks, HS_LOCK_READ, HS_EXCLUSIVE, deadline, err);
+    if (rc < 0)
+        checkpoint_unlock_write(c);
     return rc;
 }
 
@@ -199,8 +216,7 @@ void
 container_unlock_alone(hs_container *c)
 {
     hs_lock_release(c->locks, HS_LOCK_READ);
-    hs_lock_release(c->locks, HS_LOCK_WRITE);
-    container_leave(c);
+    checkpoint_unlock_write(c);
 }
 
 static bool
@@ -329,17 +345,13 @@ hs_container_is_half_applied(hs_container *c)
 static void
 checkpoint_take_back(hs_container *c)
 {
-    if (container_enter(c, NULL) < 0)
+    if (checkpoint_lock_write(c, hs_container_deadline(c), NULL) < 0)
         return;
-    if (hs_lock_take(c->locks, HS_LOCK_WRITE, HS_EXCLUSIVE, hs_container_deadline(c), NULL) ==
-        H5STORE_OK) {
-        if (container_catch_up(c, NULL) == H5STORE_OK && !container_all_in_force(c)) {
-            c->wal.header.applied = c->wal.header.start_sequence - 1;
-            (void)hs_wal_write_header(&c->wal, NULL);
-        }
-        hs_lock_release(c->locks, HS_LOCK_WRITE);
+    if (!container_all_in_force(c)) {
+        container_put_in_force(c);
+        (void)hs_wal_write_header(&c->wal, NULL);
     }
-    container_leave(c);
+    checkpoint_unlock_write(c);
 }
 
 int

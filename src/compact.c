@@ -322,9 +322,9 @@ compact_settle(hs_container *c, h5store_err *err)
 
 /* Has the metadata, made anew, room below its end?  With a quarter to spare: it may get larger. */
 static bool
-compact_has_room(const hs_space *space, uint64_t bytes)
+compact_has_room(const hs_space *space)
 {
-    return hs_space_free_in(space, HS_ARENA_SIZE) / 5 >= bytes / 4;
+    return hs_space_free_in(space, HS_ARENA_SIZE) / 5 >= space->blocks.metadata_bytes / 4;
 }
 
 /* Is so much of the file free, or waste in the metadata, that making this anew makes it shorter? */
@@ -332,16 +332,9 @@ static bool
 compact_pays(const hs_space *space)
 {
     uint64_t waste = hs_max(hs_space_waste(space), space->blocks.free_bytes);
-    uint64_t metadata = space->blocks.metadata_bytes;
 
     return space->free_bytes + waste > space->eoa / COMPACT_LEAST_PART &&
-           (compact_has_room(space, metadata) || waste > metadata / 4);
-}
-
-static bool
-compact_fits_below(const hs_space *space)
-{
-    return compact_has_room(space, space->blocks.metadata_bytes);
+           (compact_has_room(space) || waste > space->blocks.metadata_bytes / 4);
 }
 
 /* Make the metadata anew if @p pays, if it takes no long or nobody has to wait, and if nothing
@@ -400,7 +393,7 @@ compact_all(struct compact *job, h5store_err *err)
         return rc;
     /* Into where the old metadata was; and then the new one there, or before where they were. */
     rc = compact_move_all(job, err);
-    return rc < 0 ? rc : compact_rebuild(job, compact_fits_below, err);
+    return rc < 0 ? rc : compact_rebuild(job, compact_has_room, err);
 }
 
 int

@@ -125,6 +125,13 @@ container_all_in_force(const hs_container *c)
     return c->wal.header.applied < c->wal.header.start_sequence;
 }
 
+/* Make it so; the header is to be written. */
+static inline void
+container_put_in_force(hs_container *c)
+{
+    c->wal.header.applied = c->wal.header.start_sequence - 1;
+}
+
 /* container_open.c */
 int container_create_tree(hs_container *c, hid_t *file, h5store_err *err); /* in a transaction */
 int container_create_file(hs_container *c, h5store_err *err);

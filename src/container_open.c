@@ -236,7 +236,7 @@ container_distrust_file(hs_container *c, h5store_err *err)
 
     if (rc < 0)
         return rc;
-    c->wal.header.applied = c->wal.header.start_sequence - 1;
+    container_put_in_force(c);
     c->wal.header.superblock_sum = hs_sum64(bytes, sizeof bytes);
     return hs_wal_write_header(&c->wal, err);
 }
